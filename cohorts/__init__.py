@@ -1,0 +1,1 @@
+"""The cohort: who was studied, where, with which images, labels and endpoints."""
