@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 
 class StudyError(Exception):
-    """Base of every error meant for the user: the message is shown as it is, without a traceback."""
+    """Base of every error meant for the user: its message is shown without a traceback."""
 
 
 class ManifestError(StudyError):
@@ -16,7 +16,7 @@ class ManifestError(StudyError):
 
 
 class DataError(StudyError):
-    """A table, bag or bundle whose content does not serve: a missing class, a NaN, a wrong width."""
+    """A table, bag or bundle whose content does not serve: one class only, a wrong width."""
 
 
 class FileFormatError(StudyError):

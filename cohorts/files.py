@@ -55,12 +55,16 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError as error:
         raise FileFormatError(f'"{path}" does not exist; run the stage that writes it') from error
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise FileFormatError(f'"{path}" is not valid JSON ({error}); delete it and run its stage again') from error
+        raise FileFormatError(
+            f'"{path}" is not valid JSON ({error}); delete it and run its stage again'
+        ) from error
 
 
 def digest_of(content: Any) -> str:
     """SHA-256 of anything JSON can hold, independent of the order of keys."""
-    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    canonical = json.dumps(
+        content, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
+    )
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 

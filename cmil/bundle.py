@@ -1,0 +1,154 @@
+"""The model bundle: a folder with all fold models and everything that is frozen with them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from cmil.aggregators import Aggregator, build_aggregator
+from cmil.calibration import Calibration
+from cmil.settings import MilSettings
+from cohorts.errors import FileFormatError
+from cohorts.files import digest_of, digest_of_file, read_json, whole_file, write_json
+
+FORMAT_VERSION = 1
+WEIGHTS = "model.safetensors"
+FACTS = "model.json"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class OutOfFold(_Frozen):
+    """What the fold models reached on the development patients they had not seen."""
+
+    patients: int
+    positives: int
+    auc: float
+    auc_ci_low: float
+    auc_ci_high: float
+    auc_of_folds: tuple[float, ...]
+
+
+class ModelFacts(_Frozen):
+    """Everything in `model.json`; its digest identifies the model.
+
+    Attributes
+    ----------
+    label
+        Column of the manifest the model was trained to predict.
+    encoding
+        Encoder and preprocessing its bags were made with; it serves no other.
+    fold_of
+        development patient -> the fold whose model did not see that patient.
+    threshold
+        A score of at least this is a decision for metastasis.
+    """
+
+    format: Literal["cmil-model"] = "cmil-model"
+    format_version: int = FORMAT_VERSION
+    software_version: str
+    label: str
+    seed: int
+    mil: MilSettings
+    dimension: int
+    encoding: Mapping[str, str | int | float]
+    fold_of: Mapping[str, int]
+    centres: Sequence[str]
+    calibration: Calibration
+    threshold: float
+    threshold_method: str
+    out_of_fold: OutOfFold
+    cohort_digest: str
+    bags_digest: str
+    weights_digest: str
+
+
+@dataclass(frozen=True)
+class ModelBundle:
+    """The fold models of one cross-validation, ready to score."""
+
+    models: Sequence[Aggregator]
+    facts: ModelFacts
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the facts, and through them over the weights."""
+        return digest_of(self.facts.model_dump(mode="json"))
+
+
+def save_weights(models: Sequence[Aggregator], path: Path) -> None:
+    """Write the fold models' tensors as `<fold>.<name>` into one safetensors file."""
+    tensors = {
+        f"{fold}.{name}": tensor.contiguous()
+        for fold, model in enumerate(models)
+        for name, tensor in model.state_dict().items()
+    }
+    with whole_file(path) as partial:
+        save_file(tensors, partial)
+
+
+def load_weights(path: Path, settings: MilSettings, dimension: int) -> list[Aggregator]:
+    """Rebuild the fold models that `save_weights` wrote.
+
+    Raises
+    ------
+    FileFormatError
+        If the file is missing, damaged, or of another aggregator or width.
+    """
+    try:
+        tensors = load_file(path)
+    except (FileNotFoundError, SafetensorError) as error:
+        raise FileFormatError(f'model weights "{path}" are missing or damaged') from error
+    folds: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        fold, _, name = key.partition(".")
+        folds.setdefault(int(fold), {})[name] = tensor
+    models = []
+    for fold in sorted(folds):
+        model = build_aggregator(settings, dimension)
+        try:
+            model.load_state_dict(folds[fold])
+        except RuntimeError as error:
+            raise FileFormatError(f'model weights "{path}" are of another aggregator') from error
+        models.append(model.eval())
+    return models
+
+
+def write_facts(facts: ModelFacts, folder: Path) -> None:
+    """Write `model.json`: the last file of a bundle, whose presence says that it is complete."""
+    write_json(folder / FACTS, facts.model_dump(mode="json"))
+
+
+def read_bundle(folder: Path) -> ModelBundle:
+    """Read a bundle and check that its weights are those its facts were written with.
+
+    Raises
+    ------
+    FileFormatError
+        If a file is missing, damaged, changed, or of a newer version.
+    """
+    content = read_json(folder / FACTS)
+    version = content.get("format_version") if isinstance(content, dict) else None
+    if not isinstance(version, int) or version > FORMAT_VERSION:
+        raise FileFormatError(
+            f'"{folder / FACTS}" has format version {version}, this cMIL reads up to '
+            f"{FORMAT_VERSION}; upgrade cmil"
+        )
+    try:
+        facts = ModelFacts.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(step) for step in first["loc"])
+        raise FileFormatError(f'"{folder / FACTS}": {where}: {first["msg"]}') from error
+    weights = folder / WEIGHTS
+    models = load_weights(weights, facts.mil, facts.dimension)
+    if digest_of_file(weights) != facts.weights_digest:
+        raise FileFormatError(f'"{weights}" was changed after training; restore or train again')
+    return ModelBundle(models, facts)

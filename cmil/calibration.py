@@ -1,0 +1,57 @@
+"""Turn logits into probabilities with two numbers fitted on out-of-fold logits."""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from pydantic import BaseModel, ConfigDict
+from scipy.optimize import minimize
+from scipy.special import expit
+
+# A model that does no better than chance out of fold has a slope around 0. The score must keep
+# the order of the logits all the same, or AUC and threshold would speak of different rankings.
+SMALLEST_SLOPE = 0.01
+
+
+class Calibration(BaseModel):
+    """score = 1 / (1 + exp(-(slope * logit + intercept)))."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    slope: float
+    intercept: float
+
+    def __call__(self, logits: ArrayLike) -> NDArray[np.float64]:
+        """Calibrated probabilities of (n,) logits."""
+        linear = self.slope * np.asarray(logits, dtype=float) + self.intercept
+        return np.asarray(expit(linear), dtype=float)
+
+
+def fit_platt(logits: ArrayLike, labels: ArrayLike) -> Calibration:
+    """Fit a logistic curve to logits, by maximum likelihood with Platt's targets.
+
+    Platt 1999 (Advances in Large Margin Classifiers, p. 61): the targets are (n1 + 1) / (n1 + 2)
+    and 1 / (n0 + 2) instead of 1 and 0, so that separable classes give a finite slope.
+
+    Parameters
+    ----------
+    logits, labels
+        (n,) out-of-fold logits, and 0 or 1.
+    """
+    x, truth = np.asarray(logits, dtype=float), np.asarray(labels) == 1
+    cases, controls = int(truth.sum()), int((~truth).sum())
+    target = np.where(truth, (cases + 1) / (cases + 2), 1 / (controls + 2))
+    spread = x.std() or 1.0  # one unit of the optimiser is one standard deviation of the logits
+    z = (x - x.mean()) / spread
+
+    def loss(parameters: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        linear = parameters[0] * z + parameters[1]
+        error = expit(linear) - target
+        value = float(np.sum(np.logaddexp(0, linear) - target * linear))
+        return value, np.array([error @ z, error.sum()])
+
+    smallest = SMALLEST_SLOPE * spread
+    bounds = [(smallest, None), (None, None)]
+    fit = minimize(
+        loss, x0=[max(1.0, smallest), 0.0], jac=True, method="L-BFGS-B", bounds=bounds, tol=1e-12
+    )
+    slope = float(fit.x[0] / spread)
+    return Calibration(slope=slope, intercept=float(fit.x[1] - slope * x.mean()))

@@ -1,0 +1,169 @@
+"""Score patients with a frozen bundle, and keep where the attention lay."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cmil.bundle import ModelBundle
+from cmil.patient_bags import PatientBag, PatientBags
+from cmil.scoring import BagScore, score_bag
+from cohorts.errors import DataError
+from cohorts.manifest import Cohort
+
+COLUMNS = (
+    "patient_id",
+    "centre",
+    "split",
+    "score_kind",
+    "score",
+    "logit",
+    "score_sd",
+    "label",
+    "decision",
+    "n_patches",
+    "model_digest",
+)
+
+
+@dataclass(frozen=True)
+class PatientPrediction:
+    """What the bundle says of one patient.
+
+    Attributes
+    ----------
+    logit
+        Mean over the models that may speak: all for an external patient, for a development
+        patient only the one that has not seen it.
+    score_sd
+        Standard deviation of the calibrated scores of those models; NaN for a single one.
+    attention, contributions
+        (N,) means over those models; attention is None where the aggregator has none.
+    """
+
+    logit: float
+    score: float
+    score_sd: float
+    attention: NDArray[np.float32] | None
+    contributions: NDArray[np.float32]
+
+
+def predict_patient(bundle: ModelBundle, patient_id: str, bag: PatientBag) -> PatientPrediction:
+    """Score one patient with the models that have not seen it."""
+    fold = bundle.facts.fold_of.get(patient_id)
+    models = bundle.models if fold is None else [bundle.models[fold]]
+    results = [score_bag(model, bag.instances) for model in models]
+    logits = np.array([result.logit for result in results])
+    calibrate = bundle.facts.calibration
+    spread = float(calibrate(logits).std(ddof=1)) if len(logits) > 1 else float("nan")
+    mean = float(logits.mean())
+    return PatientPrediction(
+        logit=mean,
+        score=float(calibrate(mean)),
+        score_sd=spread,
+        attention=_mean_attention(results),
+        contributions=np.mean([result.contributions for result in results], axis=0),
+    )
+
+
+def _mean_attention(results: Sequence[BagScore]) -> NDArray[np.float32] | None:
+    attentions = [result.attention for result in results if result.attention is not None]
+    return np.mean(attentions, axis=0) if attentions else None
+
+
+def predict(
+    bundle: ModelBundle, cohort: Cohort, bags: PatientBags
+) -> Iterator[tuple[str, PatientPrediction]]:
+    """Score a cohort, patient by patient.
+
+    Raises
+    ------
+    DataError
+        If the bags were made with another encoder or preprocessing than the model's, a
+        development patient is unknown to the model, or an external patient was trained on.
+    """
+    check_encoding(bundle, bags)
+    for patient_id, split in cohort.patients["split"].items():
+        known = patient_id in bundle.facts.fold_of
+        if split == "external" and known:
+            raise DataError(
+                f'external patient "{patient_id}" is among the model\'s development patients; '
+                "its score would not be external"
+            )
+        if split == "development" and not known:
+            raise DataError(
+                f'development patient "{patient_id}" has no out-of-fold model; train again, or '
+                "give the patient as external"
+            )
+    for patient_id in cohort.patients.index:
+        yield patient_id, predict_patient(bundle, patient_id, bags.bags[patient_id])
+
+
+def check_encoding(bundle: ModelBundle, bags: PatientBags) -> None:
+    """Refuse bags that the model's numbers do not speak of.
+
+    Raises
+    ------
+    DataError
+        Naming the first property that differs.
+    """
+    expected = bundle.facts.encoding
+    for name in dict.fromkeys([*expected, *bags.encoding]):
+        if expected.get(name) != bags.encoding.get(name):
+            raise DataError(
+                f"the model was trained on bags with {name} {expected.get(name)}, these have "
+                f"{bags.encoding.get(name)}; extract them with the model's settings"
+            )
+    if bags.dimension != bundle.facts.dimension:
+        raise DataError(
+            f"the model takes vectors of {bundle.facts.dimension} numbers, the bags hold "
+            f"{bags.dimension}"
+        )
+
+
+def prediction_row(
+    bundle: ModelBundle, cohort: Cohort, patient_id: str, bag: PatientBag, said: PatientPrediction
+) -> dict[str, object]:
+    """One row of `predictions.csv`."""
+    patient = cohort.patients.loc[patient_id]
+    return {
+        "patient_id": patient_id,
+        "centre": patient["centre"],
+        "split": patient["split"],
+        "score_kind": "oof" if patient_id in bundle.facts.fold_of else "external",
+        "score": said.score,
+        "logit": said.logit,
+        "score_sd": said.score_sd,
+        "label": patient.get("label", ""),
+        "decision": int(said.score >= bundle.facts.threshold),
+        "n_patches": len(bag),
+        "model_digest": bundle.digest,
+    }
+
+
+def read_predictions(path: Path) -> pd.DataFrame:
+    """Read a predictions table, ours or one made elsewhere with the same columns.
+
+    Raises
+    ------
+    DataError
+        If it is missing, a column is absent, a patient occurs twice, or a score is not a number
+        in [0, 1]; the line names the column or patient.
+    """
+    if not path.exists():
+        raise DataError(f'predictions "{path}" do not exist; run cmil predict')
+    table = pd.read_csv(path, dtype={"patient_id": str, "centre": str, "model_digest": str})
+    absent = [column for column in COLUMNS if column not in table.columns]
+    if absent:
+        raise DataError(f'"{path.name}" has no column "{absent[0]}"')
+    repeated = table["patient_id"][table["patient_id"].duplicated()]
+    if len(repeated):
+        raise DataError(f'"{path.name}": patient "{repeated.iloc[0]}" occurs twice')
+    wrong = table[~pd.to_numeric(table["score"], errors="coerce").between(0, 1)]
+    if len(wrong):
+        patient = wrong["patient_id"].iloc[0]
+        raise DataError(f'"{path.name}": the score of "{patient}" is not a number in [0, 1]')
+    return table

@@ -1,0 +1,334 @@
+"""Read `cohort.csv` into a `Cohort`, or say everything that is wrong with it at once."""
+
+import csv
+import math
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import pandas as pd
+
+from cohorts.errors import ManifestError
+from cohorts.files import digest_of
+from cohorts.settings import CohortSettings
+
+REQUIRED_COLUMNS = ("patient_id", "slide_id", "path", "centre")
+SPLITS = ("development", "external")
+MISSING = frozenset({"", "na", "n/a", "nan", "null"})
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp"})
+# A coarser image than 20 um or a finer one than 0.01 um per pixel is a slip of the decimal point.
+_MPP_RANGE = (0.01, 20.0)
+_UNSAFE_IN_FILE_NAME = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]')
+
+
+class SourceKind(StrEnum):
+    """What a manifest's `path` names."""
+
+    SLIDE = "slide"
+    FOLDER = "folder"
+    LIST = "list"
+    IMAGE = "image"
+
+
+@dataclass(frozen=True)
+class Slide:
+    """One row of the manifest: an image source of one patient."""
+
+    slide_id: str
+    patient_id: str
+    path: Path
+    kind: SourceKind
+    mpp: float | None
+    row: int
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """A validated study population.
+
+    Attributes
+    ----------
+    slides
+        The image sources, in the manifest's order.
+    patients
+        Indexed by `patient_id`, one row each, in order of first appearance: `centre`, `split`,
+        `label` (0 or 1, where the study names a label column), and the numeric endpoint and
+        covariate columns under their own names (NaN where missing).
+    manifest
+        The file all this was read from.
+    """
+
+    slides: tuple[Slide, ...]
+    patients: pd.DataFrame
+    manifest: Path
+
+    @property
+    def development(self) -> "Cohort":
+        """The patients a model may learn from."""
+        return self._of_split("development")
+
+    @property
+    def external(self) -> "Cohort":
+        """The patients a frozen model is validated on."""
+        return self._of_split("external")
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of patients, their data and slide ids; independent of where the images lie."""
+        columns = {
+            name: [None if pd.isna(value) else value for value in self.patients[name].tolist()]
+            for name in self.patients.columns
+        }
+        slides = [(slide.patient_id, slide.slide_id, slide.mpp) for slide in self.slides]
+        return digest_of([list(self.patients.index), columns, slides])
+
+    def slides_of(self, patient_id: str) -> tuple[Slide, ...]:
+        """All image sources of one patient."""
+        return tuple(slide for slide in self.slides if slide.patient_id == patient_id)
+
+    def restricted_to(self, patient_ids: Iterable[str]) -> "Cohort":
+        """Keep these patients and their slides, in the cohort's order."""
+        kept = set(patient_ids)
+        return Cohort(
+            tuple(slide for slide in self.slides if slide.patient_id in kept),
+            self.patients[self.patients.index.isin(kept)],
+            self.manifest,
+        )
+
+    def _of_split(self, split: str) -> "Cohort":
+        return self.restricted_to(self.patients.index[self.patients["split"] == split])
+
+
+def read_cohort(settings: CohortSettings) -> Cohort:
+    """Read and validate the manifest that `settings` names.
+
+    Raises
+    ------
+    ManifestError
+        With one line per problem, each naming the row (the header is row 1) and the column.
+    """
+    manifest = settings.manifest
+    header, rows = _read_rows(manifest)
+    _check_columns(manifest, header, settings)
+    reader = _ManifestReader(manifest, settings, header, rows)
+    return reader.read()
+
+
+def _read_rows(manifest: Path) -> tuple[list[str], list[dict[str, str]]]:
+    try:
+        with manifest.open(encoding="utf-8-sig", newline="") as file:
+            lines = list(csv.reader(file, strict=True))
+    except FileNotFoundError as error:
+        raise ManifestError([f'manifest "{manifest}" does not exist']) from error
+    except IsADirectoryError as error:
+        raise ManifestError([f'manifest "{manifest}" is a folder; name the CSV file']) from error
+    except UnicodeDecodeError as error:
+        raise ManifestError([f"{manifest.name} is not UTF-8 text; save it as CSV UTF-8"]) from error
+    except csv.Error as error:
+        raise ManifestError([f"{manifest.name} is not valid CSV: {error}"]) from error
+    if not lines:
+        raise ManifestError([f"{manifest.name} is empty; its first row must name the columns"])
+    header = [name.strip() for name in lines[0]]
+    numbered = [(row, line) for row, line in enumerate(lines[1:], start=2) if any(line)]
+    ragged = [
+        f"{manifest.name} row {row}: {len(line)} values for {len(header)} columns"
+        for row, line in numbered
+        if len(line) != len(header)
+    ]
+    if ragged:
+        raise ManifestError(ragged)
+    if not numbered:
+        raise ManifestError([f"{manifest.name} has no rows below its header"])
+    return header, [
+        {"": str(row), **{name: value.strip() for name, value in zip(header, line, strict=True)}}
+        for row, line in numbered
+    ]
+
+
+def _check_columns(manifest: Path, header: Sequence[str], settings: CohortSettings) -> None:
+    needed = [*REQUIRED_COLUMNS, *([settings.label] if settings.label else [])]
+    absent = [name for name in [*needed, *settings.numeric_columns] if name not in header]
+    repeated = sorted({name for name in header if header.count(name) > 1})
+    problems = [f'{manifest.name}: column "{name}" occurs more than once' for name in repeated]
+    if absent and len(header) == 1 and ";" in header[0]:
+        problems.append(f"{manifest.name} is separated by ';'; save it with commas")
+    elif absent:
+        has = ", ".join(header)
+        problems += [f'{manifest.name}: no column "{name}"; it has {has}' for name in absent]
+    if problems:
+        raise ManifestError(problems)
+
+
+class _ManifestReader:
+    """Collects problems while it reads, so that one run names them all."""
+
+    def __init__(
+        self,
+        manifest: Path,
+        settings: CohortSettings,
+        header: Sequence[str],
+        rows: Sequence[Mapping[str, str]],
+    ) -> None:
+        self.manifest = manifest
+        self.settings = settings
+        self.rows = rows
+        self.has_split = "split" in header
+        self.has_mpp = "mpp" in header
+        self.problems: list[str] = []
+
+    def read(self) -> Cohort:
+        slides = tuple(self._slide(row) for row in self.rows)
+        self._check_identifiers(slides)
+        patients = self._patients()
+        if self.problems:
+            raise ManifestError(self.problems)
+        return Cohort(slides, patients, self.manifest)
+
+    def _problem(self, row: int | str, column: str, text: str) -> None:
+        self.problems.append(f'{self.manifest.name} row {row}, column "{column}": {text}')
+
+    def _slide(self, row: Mapping[str, str]) -> Slide:
+        for column in REQUIRED_COLUMNS:
+            if not row[column]:
+                self._problem(row[""], column, "is empty")
+        slide_id = unicodedata.normalize("NFC", row["slide_id"])
+        if slide_id.startswith(".") or _UNSAFE_IN_FILE_NAME.search(slide_id) or len(slide_id) > 120:
+            self._problem(
+                row[""],
+                "slide_id",
+                f'"{slide_id}" cannot name a file; use letters, digits, - and _',
+            )
+        path = self._path(row)
+        mpp = self._mpp(row)
+        return Slide(slide_id, row["patient_id"], path, _kind_of(path), mpp, int(row[""]))
+
+    def _path(self, row: Mapping[str, str]) -> Path:
+        if "\x00" in row["path"]:
+            self._problem(row[""], "path", "holds a NUL character")
+            return self.manifest
+        path = self.manifest.parent / row["path"]
+        if row["path"] and not path.exists():
+            self._problem(row[""], "path", f'"{row["path"]}" does not exist beside the manifest')
+        return path
+
+    def _mpp(self, row: Mapping[str, str]) -> float | None:
+        if not self.has_mpp or row["mpp"].lower() in MISSING:
+            return None
+        mpp = _number(row["mpp"])
+        if mpp is None or not _MPP_RANGE[0] <= mpp <= _MPP_RANGE[1]:
+            self._problem(row[""], "mpp", f'"{row["mpp"]}" is not microns per pixel, e.g. 0.25')
+            return None
+        return mpp
+
+    def _check_identifiers(self, slides: Sequence[Slide]) -> None:
+        for slide, first in _repeats(slides, lambda s: s.slide_id.casefold()):
+            again = "occurs" if slide.slide_id == first.slide_id else "occurs in another case"
+            self._problem(slide.row, "slide_id", f'"{slide.slide_id}" {again} in row {first.row}')
+        for slide, first in _repeats(slides, lambda s: s.path.resolve()):
+            whose = "another patient" if slide.patient_id != first.patient_id else "this patient"
+            self._problem(slide.row, "path", f"is that of row {first.row} already, {whose}'s")
+        spelt: dict[str, Slide] = {}
+        for slide in slides:
+            first = spelt.setdefault(slide.patient_id.casefold(), slide)
+            if first.patient_id != slide.patient_id:
+                self._problem(
+                    slide.row,
+                    "patient_id",
+                    f'"{slide.patient_id}" and "{first.patient_id}" (row {first.row}) differ in '
+                    "case only; spell one patient one way",
+                )
+
+    def _patients(self) -> pd.DataFrame:
+        firsts: dict[str, Mapping[str, str]] = {}
+        columns = ["centre", *(["split"] if self.has_split else [])]
+        columns += [self.settings.label] if self.settings.label else []
+        columns += self.settings.numeric_columns
+        for row in self.rows:
+            first = firsts.setdefault(row["patient_id"], row)
+            for column in dict.fromkeys(columns):
+                if row[column] != first[column]:
+                    self._disagreement(row, first, column)
+        records = {patient: self._patient(row) for patient, row in firsts.items()}
+        table = pd.DataFrame.from_dict(records, orient="index")
+        table.index.name = "patient_id"
+        return table
+
+    def _disagreement(self, row: Mapping[str, str], first: Mapping[str, str], column: str) -> None:
+        mend = (
+            "a patient is in development or external, never in both"
+            if column == "split"
+            else "a patient-level column must agree over a patient's rows"
+        )
+        self._problem(
+            row[""],
+            column,
+            f'patient "{row["patient_id"]}" has "{row[column]}" here but "{first[column]}" in row '
+            f"{first['']}; {mend}",
+        )
+
+    def _patient(self, row: Mapping[str, str]) -> dict[str, str | int | float]:
+        record: dict[str, str | int | float] = {"centre": row["centre"], "split": self._split(row)}
+        if self.settings.label:
+            record["label"] = self._label(row, self.settings.label)
+        for column in self.settings.numeric_columns:
+            record[column] = self._numeric(row, column)
+        return record
+
+    def _split(self, row: Mapping[str, str]) -> str:
+        if not self.has_split:
+            return "development"
+        if row["split"] not in SPLITS:
+            self._problem(row[""], "split", f'"{row["split"]}" is neither {" nor ".join(SPLITS)}')
+        return row["split"]
+
+    def _label(self, row: Mapping[str, str], column: str) -> int:
+        if row[column].lower() in MISSING:
+            self._problem(
+                row[""], column, f'patient "{row["patient_id"]}" has no label; give 0 or 1'
+            )
+            return 0
+        value = _number(row[column])
+        if value not in (0.0, 1.0):
+            self._problem(row[""], column, f'label "{row[column]}" is neither 0 nor 1')
+            return 0
+        return int(value)
+
+    def _numeric(self, row: Mapping[str, str], column: str) -> float:
+        if row[column].lower() in MISSING:
+            return math.nan
+        value = _number(row[column])
+        if value is None:
+            self._problem(row[""], column, f'"{row[column]}" is not a number')
+            return math.nan
+        return value
+
+
+def _repeats(
+    slides: Sequence[Slide], key: Callable[[Slide], object]
+) -> Iterator[tuple[Slide, Slide]]:
+    first_with: dict[object, Slide] = {}
+    for slide in slides:
+        first = first_with.setdefault(key(slide), slide)
+        if first is not slide:
+            yield slide, first
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _kind_of(path: Path) -> SourceKind:
+    if path.is_dir():
+        # A MIRAX or DICOM slide is named by its file; a folder always holds plain images.
+        return SourceKind.FOLDER
+    suffix = path.suffix.lower()
+    if suffix == ".txt":
+        return SourceKind.LIST
+    return SourceKind.IMAGE if suffix in IMAGE_SUFFIXES else SourceKind.SLIDE

@@ -1,0 +1,26 @@
+"""Which manifest is read and what its columns mean."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from cohorts.endpoints import Endpoint
+
+
+class CohortSettings(BaseModel):
+    """The `[cohort]` table of a study: the manifest and the names of its patient-level columns."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    manifest: Path = Field(description="CSV, one row per image source; relative to the study file")
+    label: str | None = Field("label", description="column with 0 (no metastasis) or 1")
+    endpoints: dict[str, Endpoint] = Field(
+        default_factory=dict, description="name of an endpoint -> its time and event columns"
+    )
+    covariates: tuple[str, ...] = Field((), description="numeric columns to adjust for")
+
+    @property
+    def numeric_columns(self) -> tuple[str, ...]:
+        """Patient-level columns read as numbers: endpoints, then covariates."""
+        named = [column for e in self.endpoints.values() for column in (e.time, e.event)]
+        return tuple(dict.fromkeys([*named, *self.covariates]))

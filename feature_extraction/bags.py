@@ -1,0 +1,209 @@
+"""The bag: patch embeddings of one slide in HDF5. `docs/formats.md` is its specification."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from cohorts.errors import FileFormatError
+from cohorts.files import whole_file
+
+FORMAT = "cmil-bag"
+FORMAT_VERSION = 1
+
+Attribute = str | int | float
+
+
+@dataclass(frozen=True)
+class Bag:
+    """Embeddings of the patches of one slide.
+
+    Attributes
+    ----------
+    features
+        (N, D) float16 or float32.
+    coords
+        (N, 2) int64, top-left x, y in level-0 px of the patch's image.
+    attributes
+        Root attributes: `slide_id, encoder, encoder_digest, patch_px, mpp_read, mpp_used, ...`;
+        empty for a bag that another program wrote.
+    grid
+        Attributes of `coords`, with TRIDENT's names.
+    image_index
+        (N,) int32, which of `images` a patch was cut from; all 0 for a slide.
+    images
+        Names of the images of a folder or list; empty for a slide.
+    quality
+        metric -> (N,) float32.
+    """
+
+    features: NDArray[np.floating]
+    coords: NDArray[np.int64]
+    attributes: Mapping[str, Attribute] = field(default_factory=dict)
+    grid: Mapping[str, Attribute] = field(default_factory=dict)
+    image_index: NDArray[np.int32] | None = None
+    images: tuple[str, ...] = ()
+    quality: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+
+def bag_path(folder: Path, slide_id: str) -> Path:
+    """Where the bag of a slide lies."""
+    return folder / f"{slide_id}.h5"
+
+
+def write_bag(path: Path, bag: Bag) -> None:
+    """Write `bag` to `path`, whole or not at all; contiguous and uncompressed, to read fast."""
+    with whole_file(path) as partial, h5py.File(partial, "w", libver=("v108", "v108")) as file:
+        file.attrs["format"] = FORMAT
+        file.attrs["format_version"] = FORMAT_VERSION
+        for name, value in bag.attributes.items():
+            file.attrs[name] = value
+        features = file.create_dataset("features", data=bag.features, track_times=False)
+        features.attrs["encoder"] = str(bag.attributes.get("encoder", "unknown"))
+        coords = file.create_dataset("coords", data=bag.coords, track_times=False)
+        for name, value in bag.grid.items():
+            coords.attrs[name] = value
+        if bag.image_index is not None:
+            file.create_dataset("image_index", data=bag.image_index, track_times=False)
+            file.create_dataset(
+                "images", data=list(bag.images), dtype=h5py.string_dtype(), track_times=False
+            )
+        for metric, values in bag.quality.items():
+            file.create_dataset(f"quality/{metric}", data=values, track_times=False)
+
+
+def read_bag(path: Path) -> Bag:
+    """Read a bag that this toolkit, TRIDENT or CLAM wrote.
+
+    Raises
+    ------
+    FileFormatError
+        If the file is missing, truncated, of a newer format, links to another file, or holds
+        NaN, no patch, or arrays that do not match; the line names the file.
+    """
+    with _opened(path) as file:
+        _check_version(path, file)
+        features = _floats(path, file, "features")
+        coords = _array(path, file, "coords", "iu").astype(np.int64)
+        if features.ndim != 2 or not len(features):
+            raise FileFormatError(f'bag "{path.name}" holds no patch; extract its slide again')
+        if coords.shape != (len(features), 2):
+            raise FileFormatError(
+                f'bag "{path.name}": coords {coords.shape} do not match features {features.shape}'
+            )
+        if not np.isfinite(features).all():
+            raise FileFormatError(f'bag "{path.name}" holds NaN or infinity; extract it again')
+        return Bag(
+            features=features,
+            coords=coords,
+            attributes=_attributes(file),
+            grid=_attributes(file["coords"]),
+            image_index=_optional_rows(path, file, "image_index", len(features)),
+            images=tuple(_texts(path, file)),
+            quality=dict(_quality(path, file, len(features))),
+        )
+
+
+def read_bag_attributes(path: Path) -> Mapping[str, Attribute]:
+    """Read only a bag's root attributes.
+
+    Raises
+    ------
+    FileFormatError
+        If the file is missing, truncated, or of a newer format.
+    """
+    with _opened(path) as file:
+        _check_version(path, file)
+        return _attributes(file)
+
+
+def _opened(path: Path) -> h5py.File:
+    try:
+        return h5py.File(path, "r")
+    except FileNotFoundError as error:
+        raise FileFormatError(f'bag "{path}" does not exist; run cmil extract') from error
+    except OSError as error:
+        raise FileFormatError(
+            f'bag "{path.name}" is truncated or not HDF5; delete it and run cmil extract'
+        ) from error
+
+
+def _check_version(path: Path, file: h5py.File) -> None:
+    version = file.attrs.get("format_version", FORMAT_VERSION)
+    if not isinstance(version, (int, np.integer)) or version > FORMAT_VERSION:
+        raise FileFormatError(
+            f'bag "{path.name}" has format version {version}, this cMIL reads up to '
+            f"{FORMAT_VERSION}; upgrade cmil"
+        )
+
+
+def _dataset(path: Path, file: h5py.File, name: str) -> h5py.Dataset:
+    """Find a dataset whose bytes lie in this very file: a link out could disclose any other."""
+    group: h5py.Group = file
+    for step in name.split("/"):
+        if not isinstance(group, h5py.Group) or step not in group:
+            raise FileFormatError(f'bag "{path.name}" has no dataset "{name}"')
+        if not isinstance(group.get(step, getlink=True), h5py.HardLink):
+            raise FileFormatError(f'bag "{path.name}": "{name}" is a link to elsewhere; refused')
+        group = group[step]
+    if not isinstance(group, h5py.Dataset):
+        raise FileFormatError(f'bag "{path.name}": "{name}" is not a dataset')
+    if group.external or group.is_virtual:
+        raise FileFormatError(f'bag "{path.name}": "{name}" keeps its data elsewhere; refused')
+    return group
+
+
+def _array(path: Path, file: h5py.File, name: str, kinds: str) -> NDArray[np.generic]:
+    dataset = _dataset(path, file, name)
+    if dataset.dtype.kind not in kinds:
+        raise FileFormatError(f'bag "{path.name}": "{name}" has type {dataset.dtype}')
+    try:
+        return np.asarray(dataset[()])
+    except OSError as error:
+        raise FileFormatError(
+            f'bag "{path.name}": "{name}" cannot be read, the file is damaged; extract it again'
+        ) from error
+
+
+def _floats(path: Path, file: h5py.File, name: str) -> NDArray[np.floating]:
+    values = _array(path, file, name, "f")
+    return values if values.dtype in (np.float16, np.float32) else values.astype(np.float32)
+
+
+def _optional_rows(path: Path, file: h5py.File, name: str, rows: int) -> NDArray[np.int32] | None:
+    if name not in file:
+        return None
+    values = _array(path, file, name, "iu")
+    if values.shape != (rows,):
+        raise FileFormatError(f'bag "{path.name}": "{name}" {values.shape} for {rows} patches')
+    return values.astype(np.int32)
+
+
+def _texts(path: Path, file: h5py.File) -> list[str]:
+    if "images" not in file:
+        return []
+    return [str(name) for name in _dataset(path, file, "images").asstr()[()]]
+
+
+def _quality(path: Path, file: h5py.File, rows: int) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    for metric in file.get("quality", ()):
+        values = _array(path, file, f"quality/{metric}", "f")
+        if values.shape != (rows,):
+            raise FileFormatError(f'bag "{path.name}": quality "{metric}" {values.shape}')
+        yield metric, values.astype(np.float32)
+
+
+def _attributes(holder: h5py.File | h5py.Dataset) -> dict[str, Attribute]:
+    plain: dict[str, Attribute] = {}
+    for name, value in holder.attrs.items():
+        if isinstance(value, np.generic):
+            plain[name] = value.item()
+        elif isinstance(value, (str, int, float)):
+            plain[name] = value
+    return plain

@@ -1,0 +1,52 @@
+"""What is read from the images, and what embeds it."""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Channels = Annotated[tuple[float, float, float], "red, green, blue"]
+
+
+class ExtractionSettings(BaseModel):
+    """The `[extraction]` table of a study."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    encoder: str = Field(
+        description="timm:NAME or torchvision:NAME; untrained:timm:NAME for random weights"
+    )
+    weights: Path | None = Field(
+        None, description="local .safetensors; without it the pretrained weights are downloaded"
+    )
+    mean: Channels | None = Field(None, description="normalisation of the weights, images in 0..1")
+    std: Channels | None = Field(None, description="normalisation of the weights, images in 0..1")
+    images: Literal["fields", "cells"] = Field(
+        "fields", description="cut folders of images into patches, or take each image whole"
+    )
+    mpp: float | Literal["native"] = Field(
+        description='microns per pixel of a patch; "native" takes images as they are'
+    )
+    patch_px: int = Field(224, ge=16, le=2048, description="side of a patch in pixels")
+    min_stained: float = Field(
+        0.05, ge=0, le=1, description="least stained share of a patch; less is background"
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="of the encoder; auto is bfloat16 where the processor has it"
+    )
+    storage: Literal["float16", "float32"] = Field("float16", description="of features in the bag")
+    batch_size: int = Field(64, ge=1, le=4096)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.mean is None) != (self.std is None):
+            raise ValueError("mean and std belong together; give both or neither")
+        if self.std is not None and min(self.std) <= 0:
+            raise ValueError("std must be above 0 in every channel")
+        if self.mpp != "native" and not 0.01 <= self.mpp <= 20:
+            raise ValueError("mpp must lie between 0.01 and 20 microns per pixel")
+        if self.images == "cells" and self.mpp != "native":
+            raise ValueError(
+                'images = "cells" are taken whole, whatever their scale: mpp = "native"'
+            )
+        return self
