@@ -77,17 +77,31 @@ class Cohort:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of patients, their data and slide ids; independent of where the images lie."""
-        columns = {
-            name: [None if pd.isna(value) else value for value in self.patients[name].tolist()]
-            for name in self.patients.columns
-        }
-        slides = [(slide.patient_id, slide.slide_id, slide.mpp) for slide in self.slides]
-        return digest_of([list(self.patients.index), columns, slides])
+        """SHA-256 of who is in it: patients, centres, splits, labels and slide ids.
+
+        Endpoints and covariates do not enter, so that a corrected survival time does not make a
+        new cohort of the one a model was trained on; `outcomes_digest` is theirs. Nor does it
+        matter where the images lie.
+        """
+        known = [name for name in ("centre", "split", "label") if name in self.patients]
+        slides = [(slide.patient_id, slide.slide_id) for slide in self.slides]
+        return digest_of([_columns(self.patients, known), slides])
+
+    @property
+    def outcomes_digest(self) -> str:
+        """SHA-256 of every patient-level column, endpoints and covariates included."""
+        return digest_of(_columns(self.patients, list(self.patients.columns)))
 
     def slides_of(self, patient_id: str) -> tuple[Slide, ...]:
         """All image sources of one patient."""
         return tuple(slide for slide in self.slides if slide.patient_id == patient_id)
+
+    def with_slides(self, slide_ids: Iterable[str]) -> "Cohort":
+        """Keep these slides, and the patients who have at least one of them."""
+        wanted = set(slide_ids)
+        slides = tuple(slide for slide in self.slides if slide.slide_id in wanted)
+        left = {slide.patient_id for slide in slides}
+        return Cohort(slides, self.patients[self.patients.index.isin(left)], self.manifest)
 
     def restricted_to(self, patient_ids: Iterable[str]) -> "Cohort":
         """Keep these patients and their slides, in the cohort's order."""
@@ -102,8 +116,15 @@ class Cohort:
         return self.restricted_to(self.patients.index[self.patients["split"] == split])
 
 
-def read_cohort(settings: CohortSettings) -> Cohort:
+def read_cohort(settings: CohortSettings, covariates: Sequence[str] = ()) -> Cohort:
     """Read and validate the manifest that `settings` names.
+
+    Parameters
+    ----------
+    settings
+        The manifest, and its label and endpoint columns.
+    covariates
+        Further patient-level columns that hold numbers.
 
     Raises
     ------
@@ -112,9 +133,10 @@ def read_cohort(settings: CohortSettings) -> Cohort:
     """
     manifest = settings.manifest
     header, rows = _read_rows(manifest)
-    _check_columns(manifest, header, settings)
-    reader = _ManifestReader(manifest, settings, header, rows)
-    return reader.read()
+    endpoints = settings.endpoints.values()
+    numeric = dict.fromkeys([*(c for e in endpoints for c in (e.time, e.event)), *covariates])
+    _check_columns(manifest, header, [*([settings.label] if settings.label else []), *numeric])
+    return _ManifestReader(manifest, settings.label, tuple(numeric), header, rows).read()
 
 
 def _read_rows(manifest: Path) -> tuple[list[str], list[dict[str, str]]]:
@@ -143,14 +165,18 @@ def _read_rows(manifest: Path) -> tuple[list[str], list[dict[str, str]]]:
     if not numbered:
         raise ManifestError([f"{manifest.name} has no rows below its header"])
     return header, [
-        {"": str(row), **{name: value.strip() for name, value in zip(header, line, strict=True)}}
+        {"": str(row), **{name: _clean(value) for name, value in zip(header, line, strict=True)}}
         for row, line in numbered
     ]
 
 
-def _check_columns(manifest: Path, header: Sequence[str], settings: CohortSettings) -> None:
-    needed = [*REQUIRED_COLUMNS, *([settings.label] if settings.label else [])]
-    absent = [name for name in [*needed, *settings.numeric_columns] if name not in header]
+def _clean(value: str) -> str:
+    """Strip, and spell composed letters one way: a Mac writes them in two code points."""
+    return unicodedata.normalize("NFC", value.strip())
+
+
+def _check_columns(manifest: Path, header: Sequence[str], named: Sequence[str]) -> None:
+    absent = [name for name in [*REQUIRED_COLUMNS, *named] if name not in header]
     repeated = sorted({name for name in header if header.count(name) > 1})
     problems = [f'{manifest.name}: column "{name}" occurs more than once' for name in repeated]
     if absent and len(header) == 1 and ";" in header[0]:
@@ -168,12 +194,14 @@ class _ManifestReader:
     def __init__(
         self,
         manifest: Path,
-        settings: CohortSettings,
+        label: str | None,
+        numeric: Sequence[str],
         header: Sequence[str],
         rows: Sequence[Mapping[str, str]],
     ) -> None:
         self.manifest = manifest
-        self.settings = settings
+        self.label = label
+        self.numeric = numeric
         self.rows = rows
         self.has_split = "split" in header
         self.has_mpp = "mpp" in header
@@ -194,16 +222,13 @@ class _ManifestReader:
         for column in REQUIRED_COLUMNS:
             if not row[column]:
                 self._problem(row[""], column, "is empty")
-        slide_id = unicodedata.normalize("NFC", row["slide_id"])
-        if slide_id.startswith(".") or _UNSAFE_IN_FILE_NAME.search(slide_id) or len(slide_id) > 120:
-            self._problem(
-                row[""],
-                "slide_id",
-                f'"{slide_id}" cannot name a file; use letters, digits, - and _',
-            )
+        for column in ("patient_id", "slide_id"):
+            if _cannot_name_a_file(row[column]):
+                mend = "use letters, digits, - and _"
+                self._problem(row[""], column, f'"{row[column]}" cannot name a file; {mend}')
         path = self._path(row)
         mpp = self._mpp(row)
-        return Slide(slide_id, row["patient_id"], path, _kind_of(path), mpp, int(row[""]))
+        return Slide(row["slide_id"], row["patient_id"], path, _kind_of(path), mpp, int(row[""]))
 
     def _path(self, row: Mapping[str, str]) -> Path:
         if "\x00" in row["path"]:
@@ -244,8 +269,8 @@ class _ManifestReader:
     def _patients(self) -> pd.DataFrame:
         firsts: dict[str, Mapping[str, str]] = {}
         columns = ["centre", *(["split"] if self.has_split else [])]
-        columns += [self.settings.label] if self.settings.label else []
-        columns += self.settings.numeric_columns
+        columns += [self.label] if self.label else []
+        columns += self.numeric
         for row in self.rows:
             first = firsts.setdefault(row["patient_id"], row)
             for column in dict.fromkeys(columns):
@@ -271,9 +296,9 @@ class _ManifestReader:
 
     def _patient(self, row: Mapping[str, str]) -> dict[str, str | int | float]:
         record: dict[str, str | int | float] = {"centre": row["centre"], "split": self._split(row)}
-        if self.settings.label:
-            record["label"] = self._label(row, self.settings.label)
-        for column in self.settings.numeric_columns:
+        if self.label:
+            record["label"] = self._label(row, self.label)
+        for column in self.numeric:
             record[column] = self._numeric(row, column)
         return record
 
@@ -306,6 +331,11 @@ class _ManifestReader:
         return value
 
 
+def _columns(patients: pd.DataFrame, names: Sequence[str]) -> list[object]:
+    values = [[None if pd.isna(v) else v for v in patients[name].tolist()] for name in names]
+    return [list(patients.index), list(names), values]
+
+
 def _repeats(
     slides: Sequence[Slide], key: Callable[[Slide], object]
 ) -> Iterator[tuple[Slide, Slide]]:
@@ -314,6 +344,11 @@ def _repeats(
         first = first_with.setdefault(key(slide), slide)
         if first is not slide:
             yield slide, first
+
+
+def _cannot_name_a_file(identifier: str) -> bool:
+    unsafe = identifier.startswith(".") or _UNSAFE_IN_FILE_NAME.search(identifier)
+    return bool(unsafe) or len(identifier.encode()) > 120
 
 
 def _number(text: str) -> float | None:

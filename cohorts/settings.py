@@ -17,10 +17,3 @@ class CohortSettings(BaseModel):
     endpoints: dict[str, Endpoint] = Field(
         default_factory=dict, description="name of an endpoint -> its time and event columns"
     )
-    covariates: tuple[str, ...] = Field((), description="numeric columns to adjust for")
-
-    @property
-    def numeric_columns(self) -> tuple[str, ...]:
-        """Patient-level columns read as numbers: endpoints, then covariates."""
-        named = [column for e in self.endpoints.values() for column in (e.time, e.event)]
-        return tuple(dict.fromkeys([*named, *self.covariates]))
