@@ -111,10 +111,10 @@ def load_weights(path: Path, settings: MilSettings, dimension: int) -> list[Aggr
         fold, _, name = key.partition(".")
         folds.setdefault(int(fold), {})[name] = tensor
     models = []
-    for fold in sorted(folds):
+    for _, state in sorted(folds.items()):
         model = build_aggregator(settings, dimension)
         try:
-            model.load_state_dict(folds[fold])
+            model.load_state_dict(state)
         except RuntimeError as error:
             raise FileFormatError(f'model weights "{path}" are of another aggregator') from error
         models.append(model.eval())

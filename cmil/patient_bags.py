@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cohorts.errors import DataError
-from cohorts.files import digest_of
+from cohorts.files import digest_of, digest_of_file
 from cohorts.manifest import Cohort
-from feature_extraction.bags import Attribute, Bag, bag_path, read_bag
+from feature_extraction.bags import Attribute, Bag, bag_path, read_bag, read_bag_attributes
 
 # What makes embeddings of two bags comparable. Bags of other programs state fewer of these.
 _COMPARABLE = ("encoder", "encoder_digest", "images_are", "patch_px", "mpp_used", "stain")
@@ -82,12 +82,29 @@ def read_patient_bags(cohort: Cohort, folder: Path) -> PatientBags:
         patient: _join({s.slide_id: read[s.slide_id] for s in cohort.slides_of(patient)})
         for patient in cohort.patients.index
     }
-    identities = {slide_id: _identity(bag) for slide_id, bag in read.items()}
-    return PatientBags(bags, encoding, first.features.shape[1], digest_of(identities))
+    return PatientBags(bags, encoding, first.features.shape[1], digest_of_bags(cohort, folder))
+
+
+def digest_of_bags(cohort: Cohort, folder: Path) -> str:
+    """SHA-256 over what made each slide's bag, without reading the embeddings.
+
+    A bag that another program wrote does not say what made it; of it all bytes are read.
+
+    Raises
+    ------
+    FileFormatError
+        If a bag is missing or damaged.
+    """
+    identities = {}
+    for slide in cohort.slides:
+        path = bag_path(folder, slide.slide_id)
+        made_by = read_bag_attributes(path).get("made_by")
+        identities[slide.slide_id] = str(made_by or digest_of_file(path))
+    return digest_of(identities)
 
 
 def encoding_of(bag: Bag) -> dict[str, Attribute]:
-    """What a bag states of its encoder and preprocessing."""
+    """Collect what a bag states of its encoder and preprocessing."""
     return {name: bag.attributes[name] for name in _COMPARABLE if name in bag.attributes}
 
 
@@ -113,10 +130,3 @@ def _join(slides: Mapping[str, Bag]) -> PatientBag:
     features = np.concatenate([bag.features for bag in slides.values()])
     coords = {slide_id: bag.coords for slide_id, bag in slides.items()}
     return PatientBag(torch.from_numpy(features), coords)
-
-
-def _identity(bag: Bag) -> str:
-    """Digest of what made the bag; of its numbers, where another program wrote it."""
-    if "made_by" in bag.attributes:
-        return str(bag.attributes["made_by"])
-    return digest_of([bag.features.shape, float(bag.features.astype(np.float64).sum())])

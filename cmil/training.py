@@ -87,7 +87,8 @@ def train(
             settings,
             fold_seeds[fold],
             aside / f"{fold}.safetensors",
-            lambda epoch, loss, fold=fold: on_epoch(EpochDone(fold, epoch, loss)),
+            fold,
+            on_epoch,
         )
         for fold in range(settings.folds)
     ]
@@ -141,13 +142,18 @@ def _fit_or_resume(
     settings: MilSettings,
     seed: np.random.SeedSequence,
     checkpoint: Path,
-    on_epoch: Callable[[int, float | None], None],
+    fold: int,
+    on_epoch: Callable[[EpochDone], None],
 ) -> Aggregator:
     if checkpoint.exists():
-        on_epoch(settings.epochs - 1, None)
+        on_epoch(EpochDone(fold, settings.epochs - 1, None))
         return load_weights(checkpoint, settings, bags.dimension)[0]
+
+    def report(epoch: int, loss: float) -> None:
+        on_epoch(EpochDone(fold, epoch, loss))
+
     instances = [bag.instances for bag in bags.of(cohort)]
-    model = fit_aggregator(instances, cohort.patients["label"].tolist(), settings, seed, on_epoch)
+    model = fit_aggregator(instances, cohort.patients["label"].tolist(), settings, seed, report)
     save_weights([model], checkpoint)
     return model
 

@@ -1,0 +1,49 @@
+"""`MODEL_CARD.md`: what a bundle is, for whom opens its folder later."""
+
+from pathlib import Path
+
+from cmil.bundle import ModelBundle
+from cohorts.files import write_text
+
+CARD = "MODEL_CARD.md"
+
+
+def write_model_card(bundle: ModelBundle, folder: Path) -> None:
+    """Write the card beside the bundle, from the bundle's own facts."""
+    facts, oof = bundle.facts, bundle.facts.out_of_fold
+    encoding = "\n".join(f"| {name} | {value} |" for name, value in facts.encoding.items())
+    folds = ", ".join(f"{auc:.3f}" for auc in facts.out_of_fold.auc_of_folds)
+    write_text(
+        folder / CARD,
+        f"""# Model card: {facts.label}
+
+**Research use only.** Not a medical device; no decision on a patient may rest on it.
+
+Predicts "{facts.label}" of a patient from the embeddings of bone marrow smear patches:
+{len(bundle.models)} {facts.mil.aggregator.replace("_", " ")} models, one a fold, whose logits are
+averaged and calibrated.
+
+| | |
+|---|---|
+| development patients | {oof.patients}, {oof.positives} of them positive |
+| centres | {", ".join(facts.centres)} |
+| out-of-fold AUC | {oof.auc:.3f} (95% CI {oof.auc_ci_low:.3f} to {oof.auc_ci_high:.3f}, DeLong) |
+| AUC of the single folds | {folds} |
+| threshold | {facts.threshold:.4f} ({facts.threshold_method}, on out-of-fold scores) |
+| calibration | slope {facts.calibration.slope:.4f}, intercept {facts.calibration.intercept:.4f} \
+(Platt, on out-of-fold logits) |
+| seed | {facts.seed} |
+| model digest | {bundle.digest} |
+| development cohort digest | {facts.cohort_digest} |
+| cMIL | {facts.software_version} |
+
+It serves bags of this encoder and preprocessing only:
+
+| | |
+|---|---|
+{encoding}
+
+Out-of-fold numbers describe patients of the centres above. How it does elsewhere, only external
+validation tells.
+""",
+    )

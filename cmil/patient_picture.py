@@ -1,0 +1,232 @@
+"""One picture a patient: where the model looked, and what it saw there beside what it did not."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib import font_manager
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from cmil.attention import SlideAttention
+from cmil.heatmap import ColourScale, Rgb, overlay, patch_map
+from cohorts.manifest import Slide
+from feature_extraction.bags import Bag
+from feature_extraction.sources import Canvas, Source, open_source
+from feature_extraction.sources.canvas import padded_to_square, resized
+from feature_extraction.units import Level0Px, PatchPx
+
+GALLERY = 12
+_COLUMNS = 6
+_TILE = 120
+_GAP = 6
+_OVERVIEW = (620, 560)
+_BAR = 26
+_MARGIN = 16
+_TEXT, _QUIET = (25, 25, 25), (90, 90, 90)
+
+
+@dataclass(frozen=True)
+class ReadSlide:
+    """A slide with all that the picture needs of it."""
+
+    slide: Slide
+    bag: Bag
+    attention: SlideAttention
+
+    @property
+    def are_cells(self) -> bool:
+        """Whether instances are whole images of single cells."""
+        return self.bag.attributes.get("images_are") == "cells"
+
+    @property
+    def side(self) -> int:
+        """Side of a patch in level-0 px."""
+        return int(self.bag.grid["patch_size_level0"])
+
+    def image_of(self, row: int) -> int:
+        """Canvas that instance `row` was cut from."""
+        return 0 if self.bag.image_index is None else int(self.bag.image_index[row])
+
+
+def draw_patient(
+    slides: Sequence[ReadSlide], caption: str, rng: np.random.Generator
+) -> Image.Image:
+    """Draw a patient's overview and galleries.
+
+    Left, each slide (or the fields that hold the highest value) under its attention, with the
+    colour bar; right, the patches of highest attention above as many drawn at random. Single
+    cells have no overview. For an aggregator without attention, contributions take its place.
+
+    Raises
+    ------
+    ImageError
+        If an image can no longer be read.
+    """
+    values = np.concatenate([read.attention.relative for read in slides])
+    signed = slides[0].attention.attention is None
+    scale = ColourScale.of_contributions(values) if signed else ColourScale.of_attention(values)
+    rows = [(read, row) for read in slides for row in range(len(read.bag))]
+    ranked = np.argsort(-values, kind="stable")
+    top = ranked[:GALLERY]
+    rest = ranked[GALLERY:] if len(ranked) > 2 * GALLERY else ranked
+    random = rng.choice(rest, size=min(GALLERY, len(rest)), replace=False)
+    what = "contribution to the logit" if signed else "attention"
+    right = _stacked(
+        [
+            _titled(f"Highest {what}", _gallery([rows[i] for i in top], values[top], scale)),
+            _titled("Drawn at random", _gallery([rows[i] for i in random], values[random], scale)),
+        ]
+    )
+    bar = _colour_bar(scale, _OVERVIEW[1])
+    overview = [] if slides[0].are_cells else [_titled("Where", _overview(slides, scale))]
+    picture = _side_by_side([*overview, bar, right])
+    unit = "logit x number of patches" if signed else "multiples of uniform attention"
+    note = f"Colours and numbers: {what}, in {unit}; not a probability. Research use only."
+    return _framed(picture, caption, note)
+
+
+def _overview(slides: Sequence[ReadSlide], scale: ColourScale) -> Image.Image:
+    panels = [panel for read in slides for panel in _panels(read, scale, most=6 // len(slides))]
+    columns = 1 if len(panels) <= 2 else 2
+    rows = -(-len(panels) // columns)
+    width, height = _OVERVIEW[0] // columns - _GAP, _OVERVIEW[1] // rows - _GAP
+    sheet = Image.new("RGB", _OVERVIEW, "white")
+    for position, panel in enumerate(panels):
+        fitted = _fitted(panel, width, height)
+        corner = ((position % columns) * (width + _GAP), (position // columns) * (height + _GAP))
+        sheet.paste(fitted, corner)
+    return sheet.crop(_used(sheet))
+
+
+def _panels(read: ReadSlide, scale: ColourScale, most: int) -> list[Rgb]:
+    """Overlay the canvases of a slide that hold the highest values, at most `most` of them."""
+    source = open_source(read.slide)
+    index = np.array([read.image_of(row) for row in range(len(read.bag))])
+    values = read.attention.relative
+    images = np.unique(index)
+    highest = sorted(images, key=lambda image: -values[index == image].max())
+    panels = []
+    for image in highest[: max(1, most)]:
+        inside = index == image
+        with source.open(int(image)) as canvas:
+            thumbnail = canvas.thumbnail(max(_OVERVIEW))
+            painted = patch_map(
+                read.attention.coords[inside],
+                values[inside],
+                read.side,
+                canvas.dimensions,
+                thumbnail.shape[:2],
+            )
+        panels.append(overlay(thumbnail, painted, scale))
+    return panels
+
+
+def _gallery(
+    instances: Sequence[tuple[ReadSlide, int]], values: NDArray[np.floating], scale: ColourScale
+) -> Image.Image:
+    lines = -(-GALLERY // _COLUMNS)
+    step = _TILE + _GAP
+    sheet = Image.new("RGB", (_COLUMNS * step, lines * step), "white")
+    draw = ImageDraw.Draw(sheet)
+    sources = {read.slide.slide_id: open_source(read.slide) for read, _ in instances}
+    for position, ((read, row), value) in enumerate(zip(instances, values, strict=True)):
+        x, y = (position % _COLUMNS) * step, (position // _COLUMNS) * step
+        tile = _patch_pixels(sources[read.slide.slide_id], read, row)
+        sheet.paste(Image.fromarray(tile), (x, y))
+        colour = tuple(scale.colour(np.array([value]))[0].tolist())
+        draw.rectangle((x, y, x + _TILE - 1, y + _TILE - 1), outline=colour, width=4)
+        _label(draw, (x + 6, y + 6), f"{value:+.1f}" if scale.signed else f"{value:.1f}x")
+    return sheet
+
+
+def _patch_pixels(source: Source, read: ReadSlide, row: int) -> Rgb:
+    with source.open(read.image_of(row)) as canvas:
+        if read.are_cells:
+            return _whole(canvas)
+        x, y = read.bag.coords[row].tolist()
+        return canvas.read_region(Level0Px(x), Level0Px(y), Level0Px(read.side), PatchPx(_TILE))
+
+
+def _whole(canvas: Canvas) -> Rgb:
+    whole = padded_to_square(canvas.thumbnail(max(canvas.dimensions)))
+    return resized(whole, _TILE, _TILE)
+
+
+def _colour_bar(scale: ColourScale, height: int) -> Image.Image:
+    shown = height - 90
+    ramp = np.linspace(scale.highest, scale.lowest, shown)[:, None]
+    bar = Image.fromarray(np.repeat(scale.colour(ramp), _BAR, axis=1))
+    sheet = Image.new("RGB", (_BAR + 46, height), "white")
+    sheet.paste(bar, (0, 50))
+    draw = ImageDraw.Draw(sheet)
+    ticks = np.linspace(scale.highest, scale.lowest, 5)
+    for tick, y in zip(ticks, np.linspace(50, 50 + shown - 1, 5), strict=True):
+        draw.line((_BAR, y, _BAR + 5, y), fill=_TEXT)
+        text = f"{tick:+.1f}" if scale.signed else f"{tick:.1f}x"
+        draw.text((_BAR + 8, y), text, fill=_TEXT, font=_font(13), anchor="lm")
+    return sheet
+
+
+def _titled(title: str, picture: Image.Image) -> Image.Image:
+    sheet = Image.new("RGB", (picture.width, picture.height + 28), "white")
+    ImageDraw.Draw(sheet).text((0, 4), title, fill=_TEXT, font=_font(16, bold=True))
+    sheet.paste(picture, (0, 28))
+    return sheet
+
+
+def _framed(picture: Image.Image, caption: str, note: str) -> Image.Image:
+    width, height = picture.width + 2 * _MARGIN, picture.height + 2 * _MARGIN + 60
+    sheet = Image.new("RGB", (width, height), "white")
+    draw = ImageDraw.Draw(sheet)
+    draw.text((_MARGIN, _MARGIN), caption, fill=_TEXT, font=_font(18, bold=True))
+    sheet.paste(picture, (_MARGIN, _MARGIN + 34))
+    draw.text((_MARGIN, height - _MARGIN - 14), note, fill=_QUIET, font=_font(13))
+    return sheet
+
+
+def _stacked(pictures: Sequence[Image.Image]) -> Image.Image:
+    width = max(picture.width for picture in pictures)
+    sheet = Image.new("RGB", (width, sum(p.height for p in pictures)), "white")
+    y = 0
+    for picture in pictures:
+        sheet.paste(picture, (0, y))
+        y += picture.height
+    return sheet
+
+
+def _side_by_side(pictures: Sequence[Image.Image]) -> Image.Image:
+    height = max(picture.height for picture in pictures)
+    width = sum(picture.width + _MARGIN for picture in pictures) - _MARGIN
+    sheet = Image.new("RGB", (width, height), "white")
+    x = 0
+    for picture in pictures:
+        sheet.paste(picture, (x, 0))
+        x += picture.width + _MARGIN
+    return sheet
+
+
+def _fitted(image: Rgb, width: int, height: int) -> Image.Image:
+    factor = min(width / image.shape[1], height / image.shape[0])
+    size = max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor))
+    return Image.fromarray(resized(image, *size))
+
+
+def _used(sheet: Image.Image) -> tuple[int, int, int, int]:
+    filled = np.flatnonzero((np.asarray(sheet) != 255).any(axis=(1, 2)))
+    columns = np.flatnonzero((np.asarray(sheet) != 255).any(axis=(0, 2)))
+    return 0, 0, int(columns[-1]) + 1, int(filled[-1]) + 1
+
+
+def _label(draw: ImageDraw.ImageDraw, corner: tuple[int, int], text: str) -> None:
+    box = draw.textbbox(corner, text, font=_font(13, bold=True))
+    draw.rectangle((box[0] - 2, box[1] - 2, box[2] + 2, box[3] + 2), fill="white")
+    draw.text(corner, text, fill=_TEXT, font=_font(13, bold=True))
+
+
+def _font(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
+    """Matplotlib brings this font along, so that a server without fonts draws the same."""
+    weight = "bold" if bold else "normal"
+    return ImageFont.truetype(
+        font_manager.findfont(font_manager.FontProperties("DejaVu Sans", weight=weight)), size
+    )

@@ -1,0 +1,75 @@
+"""Write the pictures of a cohort's patients."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from cmil.attention import attention_path, read_attention
+from cmil.patient_picture import ReadSlide, draw_patient
+from cohorts.errors import FileFormatError
+from cohorts.files import whole_file
+from cohorts.manifest import Cohort, Slide
+from feature_extraction.bags import bag_path, read_bag
+
+
+def picture_path(folder: Path, patient_id: str) -> Path:
+    """Where the picture of a patient lies."""
+    return folder / f"{patient_id}.png"
+
+
+def write_pictures(
+    cohort: Cohort,
+    predictions: pd.DataFrame,
+    *,
+    bags: Path,
+    attention: Path,
+    folder: Path,
+    seed: int,
+    on_patient: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Draw every patient of `cohort` to `folder/<patient_id>.png`.
+
+    Parameters
+    ----------
+    predictions
+        With `patient_id, score, decision, label, n_patches`.
+    bags, attention
+        Folders of the slides' bags and attention files.
+    seed
+        Of the random patches; a patient's own do not depend on who else is drawn.
+
+    Raises
+    ------
+    ImageError
+        If an image can no longer be read.
+    FileFormatError
+        If a bag or attention file is missing, damaged, or does not match the other.
+    """
+    rows = predictions.set_index("patient_id")
+    for patient_id in cohort.patients.index:
+        slides = [_read(slide, bags, attention) for slide in cohort.slides_of(patient_id)]
+        rng = np.random.default_rng([seed, *patient_id.encode()])
+        picture = draw_patient(slides, _caption(patient_id, rows.loc[patient_id]), rng)
+        with whole_file(picture_path(folder, patient_id)) as partial:
+            picture.save(partial, format="PNG")
+        on_patient(patient_id)
+
+
+def _read(slide: Slide, bags: Path, attention: Path) -> ReadSlide:
+    bag = read_bag(bag_path(bags, slide.slide_id))
+    path = attention_path(attention, slide.slide_id)
+    looked = read_attention(path)
+    if not np.array_equal(bag.coords, looked.coords):
+        raise FileFormatError(f'attention "{path}" is of another bag; run cmil predict again')
+    return ReadSlide(slide, bag, looked)
+
+
+def _caption(patient_id: str, row: pd.Series) -> str:
+    words = {1: "metastasis", 0: "no metastasis"}
+    truth = words.get(row["label"], "not known")
+    return (
+        f"{patient_id}    score {row['score']:.2f}, decision: {words[row['decision']]}    "
+        f"label: {truth}    {row['n_patches']} patches"
+    )

@@ -1,0 +1,297 @@
+"""The result page: one file that a study's readers open, print and pass on.
+
+It shows what the stages left in a folder and computes no statistic of its own.
+"""
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from cmil import __version__
+from cmil.bundle import ModelBundle, read_bundle
+from cmil.figures import Picture, inline_picture, inline_svg, roc_figure, score_figure, score_points
+from cmil.pictures import picture_path
+from cmil.prediction import read_predictions
+from cmil.validation import DEVELOPMENT, POOLED, cohorts_of, performance, roc_curves
+from cohorts.errors import DataError
+from cohorts.files import write_text
+from cohorts.manifest import Cohort
+from survival import SurvivalResults, hazard_ratio_figure, kaplan_meier_figure, read_lock
+
+# Columns of words, where "NA" is a name, "007" no number and "" no gap.
+_WORDS = ("endpoint", "stratum", "group", "unit", "term", "adjusted_for", "stratified_by", "note")
+
+
+@dataclass(frozen=True)
+class EndpointPart:
+    """What the survival section shows of one endpoint: rows of `SurvivalResults`, by stratum."""
+
+    name: str
+    unit: str
+    curves: Sequence[Markup]
+    forest: Markup
+    medians: Mapping[str, Sequence[Any]]
+    tests: Mapping[str, Sequence[Any]]
+    ratios: Mapping[str, Sequence[Any]]
+
+
+def write_report(
+    out: Path,
+    *,
+    title: str,
+    cohort: Cohort,
+    excluded: Mapping[str, str],
+    failed_slides: Sequence[str],
+    settings_text: str,
+    encoder_note: str,
+) -> Path:
+    """Write `out/index.html`, which needs no other file.
+
+    Parameters
+    ----------
+    out
+        Folder of the study: `predictions.csv`, `model/`, `bags/slides.csv` and, where they are,
+        `survival/` and `heatmaps/<patient_id>.png`.
+    title
+        Heading of the page.
+    cohort
+        All patients of the manifest.
+    excluded
+        patient_id -> why the patient is not analysed.
+    failed_slides
+        One line for each slide that could not be read.
+    settings_text
+        The study's settings, as they were given.
+    encoder_note
+        What a reader must know of the encoder.
+
+    Raises
+    ------
+    DataError
+        If a label is missing, or predictions or cut-point are of another model than the bundle.
+    FileFormatError
+        If a file is missing or damaged.
+    """
+    predictions = read_predictions(out / "predictions.csv")
+    bundle = read_bundle(out / "model")
+    survival = _read_survival(out / "survival")
+    _check_one_model(bundle, predictions, survival)
+    results = performance(predictions)
+    slides = pd.read_csv(out / "bags" / "slides.csv", dtype=str, keep_default_na=False)
+    environment = _environment()
+    script = environment.get_template("report.js").render().encode()
+    page = environment.get_template("report.html.j2").render(
+        title=title,
+        result=headline(results, predictions),
+        results=list(results.itertuples()),
+        flow=list(cohort_flow(cohort, excluded, predictions, slides).itertuples()),
+        excluded=[(i, cohort.patients.loc[i, "centre"], why) for i, why in excluded.items()],
+        failed_slides=failed_slides,
+        roc_curves=_roc_curves(results, predictions),
+        score_plots=_score_plots(predictions, bundle.facts.threshold),
+        cutpoint=survival.cutpoint if survival else None,
+        endpoints=_endpoint_parts(survival) if survival else [],
+        predictions=list(predictions.itertuples()),
+        pictures=_pictures(out / "heatmaps", predictions["patient_id"].tolist()),
+        facts=bundle.facts,
+        model_digest=bundle.digest,
+        settings_text=settings_text,
+        encoder_note=encoder_note,
+        version=__version__,
+        script_digest=base64.b64encode(hashlib.sha256(script).digest()).decode(),
+    )
+    write_text(out / "index.html", page)
+    return out / "index.html"
+
+
+def headline(results: pd.DataFrame, predictions: pd.DataFrame) -> str:
+    """Say the study's result in a sentence or two, of the external cohort where there is one.
+
+    Parameters
+    ----------
+    results
+        `cmil.validation.performance` of `predictions`; it puts the widest external cohort last.
+    """
+    row = results.iloc[-1]
+    external = row["cohort"] != DEVELOPMENT
+    of_split = predictions[predictions["split"] == ("external" if external else "development")]
+    centres = of_split["centre"].nunique()
+    auc = auc_text(row["auc"], row["auc_ci_low"], row["auc_ci_high"])
+    first = (
+        f"{'External' if external else 'Out-of-fold'} AUC {auc} in {row['patients']} patients of "
+        f"{centres} {'centre' if centres == 1 else 'centres'}"
+        f"{', all of one label' if row['note'] else ''}."
+    )
+    if not external:
+        return f"{first} No external centre has been scored."
+    right = [
+        f"{row[f'{measure}_k']} of {row[f'{measure}_n']} patients {whom} metastasis"
+        for measure, whom in (("sensitivity", "with"), ("specificity", "without"))
+        if row[f"{measure}_n"]
+    ]
+    return f"{first} At the frozen threshold, {' and '.join(right)} were classified correctly."
+
+
+def cohort_flow(
+    cohort: Cohort, excluded: Mapping[str, str], predictions: pd.DataFrame, slides: pd.DataFrame
+) -> pd.DataFrame:
+    """Count patients, slides and patches from the manifest to the analysis, centre by centre.
+
+    Parameters
+    ----------
+    cohort
+        All patients of the manifest.
+    excluded
+        patient_id -> why the patient is not analysed.
+    predictions
+        One row for each patient analysed.
+    slides
+        `patient_id, state` of every slide.
+
+    Returns
+    -------
+    DataFrame
+        One row a centre of a split: `split, centre`, the patients `in_manifest`, `excluded`,
+        `analysed` and, of these, `positive`; `slides_read`, `slides_failed`; `patches`.
+    """
+    scored = predictions.set_index("patient_id")
+    patients = cohort.patients.index
+    failed = slides["state"] == "failed"
+    counts = cohort.patients[["split", "centre"]].assign(
+        in_manifest=1,
+        excluded=patients.isin(list(excluded)).astype(int),
+        analysed=patients.isin(scored.index).astype(int),
+        positive=scored["label"].reindex(patients, fill_value=0),
+        slides_read=slides["patient_id"][~failed].value_counts().reindex(patients, fill_value=0),
+        slides_failed=slides["patient_id"][failed].value_counts().reindex(patients, fill_value=0),
+        patches=scored["n_patches"].reindex(patients, fill_value=0),
+    )
+    return counts.groupby(["split", "centre"]).sum().reset_index()
+
+
+def auc_text(auc: float, ci_low: float, ci_high: float) -> str:
+    """Give an AUC with its interval; DeLong's has no width where the separation is complete."""
+    if pd.isna(auc):
+        return "not estimable"
+    if ci_low == ci_high:
+        return f"{auc:.3f} (95% CI not estimable)"
+    return f"{auc:.3f} (95% CI {ci_low:.3f} to {ci_high:.3f})"
+
+
+def percent_text(value: float, ci_low: float, ci_high: float) -> str:
+    """Give a proportion with its interval in percent."""
+    if pd.isna(value):
+        return "no patient"
+    return f"{value:.0%} ({ci_low:.0%} to {ci_high:.0%})"
+
+
+def p_text(p: float) -> str:
+    """Give a p value as it is printed in the figures."""
+    if pd.isna(p):
+        return "not estimable"
+    if p < 0.001:
+        return "< 0.001"
+    return f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+
+
+def median_text(median: float, ci_low: float, ci_high: float) -> str:
+    """Give a median time with its interval; NaN is not reached (NR)."""
+    middle, low, high = ("NR" if pd.isna(t) else f"{t:.1f}" for t in (median, ci_low, ci_high))
+    return f"{middle} ({low} to {high})"
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("cmil"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals |= {f.__name__: f for f in (auc_text, percent_text, p_text, median_text)}
+    return environment
+
+
+def _read_survival(folder: Path) -> SurvivalResults | None:
+    if not (folder / "cutpoint.json").exists():
+        return None
+    names = ("kaplan_meier", "numbers_at_risk", "medians", "logrank", "cox")
+    words = dict.fromkeys(_WORDS, str)
+    tables = {name: pd.read_csv(folder / f"{name}.csv", converters=words) for name in names}
+    return SurvivalResults(read_lock(folder / "cutpoint.json"), **tables)
+
+
+def _check_one_model(
+    bundle: ModelBundle, predictions: pd.DataFrame, survival: SurvivalResults | None
+) -> None:
+    if (predictions["model_digest"] != bundle.digest).any():
+        raise DataError('"predictions.csv" is of another model than "model"; run cmil predict')
+    if survival and survival.cutpoint.model_digest != bundle.digest:
+        raise DataError('the cut-point is of another model than "model"; run cmil survival')
+
+
+def _roc_curves(results: pd.DataFrame, predictions: pd.DataFrame) -> Mapping[str, Markup]:
+    curves = roc_curves(predictions)
+    drawn = {}
+    for _, row in results[results["cohort"].isin(list(curves))].iterrows():
+        name = row["cohort"]
+        auc = auc_text(row["auc"], row["auc_ci_low"], row["auc_ci_high"])
+        drawn[name] = inline_svg(
+            roc_figure(curves[name], row, auc), f"ROC curve, {name}: AUC {auc}"
+        )
+    return drawn
+
+
+def _score_plots(predictions: pd.DataFrame, threshold: float) -> Mapping[str, Markup]:
+    drawn = {}
+    for name, patients in cohorts_of(predictions):
+        if name != POOLED:  # its points are those of its centres
+            figure = score_figure(score_points(patients["score"], patients["label"]), threshold)
+            drawn[name] = inline_svg(figure, f"Scores by label, {name}")
+    return drawn
+
+
+def _endpoint_parts(survival: SurvivalResults) -> list[EndpointPart]:
+    return [_endpoint_part(survival, name) for name in survival.logrank["endpoint"].unique()]
+
+
+def _endpoint_part(survival: SurvivalResults, endpoint: str) -> EndpointPart:
+    medians, tests, ratios = (
+        _by_stratum(table[table["endpoint"] == endpoint])
+        for table in (survival.medians, survival.logrank, survival.cox)
+    )
+    forest = hazard_ratio_figure(survival, endpoint)
+    return EndpointPart(
+        endpoint,
+        unit=next(iter(medians.values()))[0].unit,
+        curves=[
+            inline_svg(
+                kaplan_meier_figure(survival, endpoint, stratum),
+                f"Kaplan-Meier curves of {endpoint} with numbers at risk, {stratum}",
+            )
+            for stratum in tests
+        ],
+        forest=inline_svg(forest, f"Hazard ratios of {endpoint}, listed in the table below"),
+        medians=medians,
+        tests=tests,
+        ratios=ratios,
+    )
+
+
+def _by_stratum(table: pd.DataFrame) -> Mapping[str, Sequence[Any]]:
+    return {str(s): list(rows.itertuples()) for s, rows in table.groupby("stratum", sort=False)}
+
+
+def _pictures(folder: Path, patients: Sequence[str]) -> Mapping[str, Picture]:
+    """Pictures of those who have one; in threads, as WebP is made outside Python's lock."""
+    paths = {p: path for p in patients if (path := picture_path(folder, p)).exists()}
+    with ThreadPoolExecutor() as pool:
+        return dict(zip(paths, pool.map(inline_picture, paths.values()), strict=True))

@@ -1,0 +1,86 @@
+"""Results as short tables for a terminal."""
+
+import json
+import math
+from pathlib import Path
+
+import pandas as pd
+
+from cohorts.errors import FileFormatError
+
+
+def results_table(out: Path) -> str:
+    """Performance and survival of a finished study, as text."""
+    parts = [performance_table(_read(out / "validation" / "performance.csv"))]
+    if (out / "survival" / "cox.csv").exists():
+        parts.append(survival_table(out))
+    return "\n\n".join([*parts, "Research use only."])
+
+
+def performance_table(performance: pd.DataFrame) -> str:
+    """One line a cohort: AUC (DeLong), sensitivity and specificity (Wilson), 95% intervals."""
+    lines = [
+        {
+            "cohort": row["cohort"],
+            "patients": f"{row['patients']} ({row['positives']} pos.)",
+            "AUC (95% CI)": _interval(row["auc"], row["auc_ci_low"], row["auc_ci_high"]),
+            **{name: _counted(row, name) for name in ("sensitivity", "specificity")},
+        }
+        for row in performance.to_dict("records")
+    ]
+    return pd.DataFrame(lines).to_string(index=False, justify="left")
+
+
+def survival_table(out: Path) -> str:
+    """One line a cohort and endpoint: log-rank p and the hazard ratios."""
+    logrank = _read(out / "survival" / "logrank.csv")
+    cox = _read(out / "survival" / "cox.csv")
+    crude = cox[cox["adjusted_for"].isna() | (cox["adjusted_for"] == "")]
+    lines = []
+    for test in logrank.to_dict("records"):
+        here = crude[
+            (crude["endpoint"] == test["endpoint"]) & (crude["stratum"] == test["stratum"])
+        ]
+        ratios = {
+            f"HR {row['term']}": _interval(row["hr"], row["ci_low"], row["ci_high"])
+            for row in here.to_dict("records")
+        }
+        p = {"log-rank p": _p_value(test["p"])}
+        lines.append({"endpoint": test["endpoint"], "cohort": test["stratum"], **p, **ratios})
+    return pd.DataFrame(lines).to_string(index=False, justify="left")
+
+
+def survival_json(out: Path) -> str:
+    """Cut-point, log-rank tests and hazard ratios as JSON."""
+    folder = out / "survival"
+    tables = {
+        name: json.loads(_read(folder / f"{name}.csv").to_json(orient="records"))
+        for name in ("logrank", "cox", "medians")
+    }
+    cutpoint = json.loads((folder / "cutpoint.json").read_text(encoding="utf-8"))
+    return json.dumps({"cutpoint": cutpoint, **tables})
+
+
+def _read(path: Path) -> pd.DataFrame:
+    if not path.exists():
+        raise FileFormatError(f'"{path}" does not exist; run the stage that writes it')
+    return pd.read_csv(path)
+
+
+def _interval(value: float, low: float, high: float) -> str:
+    if value is None or math.isnan(value):
+        return "not estimable"
+    return f"{value:.2f} ({low:.2f}-{high:.2f})"
+
+
+def _counted(row: dict[str, float], name: str) -> str:
+    if not row[f"{name}_n"]:
+        return "-"
+    interval = _interval(row[name], row[f"{name}_ci_low"], row[f"{name}_ci_high"])
+    return f"{row[f'{name}_k']}/{row[f'{name}_n']} {interval}"
+
+
+def _p_value(p: float) -> str:
+    if math.isnan(p):
+        return "-"
+    return "<0.001" if p < 0.001 else f"{p:.3f}"

@@ -1,0 +1,309 @@
+"""A study from its manifest to its page; a stage whose result is still true is not done again."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from cmil.progress import progress, say
+from cmil.run_record import Stage
+from cmil.study_settings import StudySettings
+from cohorts.errors import SettingsError
+from cohorts.files import digest_of_file, write_text
+from cohorts.manifest import Cohort, read_cohort
+from feature_extraction.bags import bag_path
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study's settings, and where its files lie.
+
+    `bags`, `model` and `predictions` lie in `out`, unless they were made elsewhere.
+    """
+
+    settings: StudySettings
+    out: Path
+    bags: Path
+    model: Path
+    predictions: Path
+
+    @classmethod
+    def at(
+        cls,
+        out: Path,
+        settings: StudySettings,
+        *,
+        bags: Path | None = None,
+        model: Path | None = None,
+        predictions: Path | None = None,
+    ) -> "Study":
+        """Lay a study out in `out`, or take over what was made elsewhere."""
+        own = out / "bags", out / "model", out / "predictions.csv"
+        return cls(settings, out, bags or own[0], model or own[1], predictions or own[2])
+
+    @cached_property
+    def manifest(self) -> Cohort:
+        """Everyone the manifest names."""
+        return read_cohort(self.settings.cohort, self.settings.survival.covariates)
+
+    @cached_property
+    def cohort(self) -> Cohort:
+        """The slides that have a bag, and the patients who have such a slide."""
+        slides = self.manifest.slides
+        return self.manifest.with_slides(
+            slide.slide_id for slide in slides if bag_path(self.bags, slide.slide_id).exists()
+        )
+
+    @property
+    def excluded(self) -> Mapping[str, str]:
+        """Patients without any bag, and why they are not analysed."""
+        left_out = self.manifest.patients.index.difference(self.cohort.patients.index)
+        return dict.fromkeys(left_out, "no readable slide")
+
+    def stage(
+        self, name: str, folder: str, inputs: Mapping[str, str], settings: Mapping[str, Any]
+    ) -> Stage:
+        """Describe a stage of this study whose record lies in `folder`."""
+        record = self.out / folder / "run.json"
+        return Stage(name, self.out, record, inputs, settings, self.settings.seed)
+
+
+def run_study(study: Study, settings_text: str, note: str = "") -> Sequence[str]:
+    """Run all stages and write the page `index.html`.
+
+    Parameters
+    ----------
+    study
+        Where and what.
+    settings_text
+        The settings as the user wrote them, for the page.
+    note
+        A sentence on the encoder, for the page.
+
+    Returns
+    -------
+    One line for each slide that failed; their patients are named on the page.
+    """
+    failed = extract_bags(study)
+    train_model(study)
+    predict_scores(study)
+    validate_scores(study)
+    relate_to_survival(study)
+    draw_heatmaps(study)
+    write_page(study, failed, settings_text, note)
+    return failed
+
+
+def extract_bags(study: Study) -> Sequence[str]:
+    """Embed every slide; give one line for each that failed."""
+    from feature_extraction.extract import SlideOutcome, extract
+
+    cohort, settings = study.manifest, study.settings.extraction
+    with progress("extract (slides)", len(cohort.slides)) as advance:
+
+        def on_slide(outcome: SlideOutcome) -> None:
+            if outcome.state == "failed":
+                say(outcome.reason)
+            advance(note=outcome.slide_id)
+
+        inputs = {"cohort": cohort.digest}
+        stage = study.stage("extract", "bags", inputs, settings.model_dump(mode="json"))
+        with stage.recorded(lambda: [study.bags / "slides.csv"]):
+            outcomes = extract(cohort, settings, study.bags, on_slide=on_slide)
+    made = sum(outcome.state == "made" for outcome in outcomes)
+    reused = sum(outcome.state == "reused" for outcome in outcomes)
+    failed = [outcome.reason for outcome in outcomes if outcome.state == "failed"]
+    say(f"extract: {made} bags made, {reused} up to date, {len(failed)} slides failed")
+    return failed
+
+
+def train_model(study: Study) -> None:
+    """Cross-validate on the development patients and freeze the bundle."""
+    from cmil.bundle import FACTS, WEIGHTS
+    from cmil.model_card import CARD, write_model_card
+    from cmil.patient_bags import digest_of_bags, read_patient_bags
+    from cmil.training import EpochDone, train
+
+    settings, cohort = study.settings, study.cohort.development
+    label = _label_column(study)
+    inputs = {"cohort": cohort.digest, "bags": digest_of_bags(cohort, study.bags)}
+    chosen = {**settings.mil.model_dump(mode="json"), "label": label}
+    stage = study.stage("train", "model", inputs, chosen)
+    if stage.is_done():
+        say("train: up to date")
+        return
+    bags = read_patient_bags(cohort, study.bags)
+    total = settings.mil.folds * settings.mil.epochs
+    with progress("train (epochs)", total) as advance:
+        done = 0
+
+        def on_epoch(event: EpochDone) -> None:
+            nonlocal done
+            reached = event.fold * settings.mil.epochs + event.epoch + 1
+            loss = "resumed" if event.loss is None else f"loss {event.loss:.3f}"
+            advance(reached - done, note=f"fold {event.fold + 1}, {loss}")
+            done = reached
+
+        with stage.recorded(lambda: [study.model / name for name in (FACTS, WEIGHTS, CARD)]):
+            bundle = train(
+                cohort,
+                bags,
+                settings.mil,
+                study.model,
+                label=label,
+                seed=settings.seed,
+                on_epoch=on_epoch,
+            )
+            write_model_card(bundle, study.model)
+    reached = bundle.facts.out_of_fold
+    say(f"train: out-of-fold AUC {reached.auc:.3f} in {reached.patients} patients")
+
+
+def predict_scores(study: Study) -> None:
+    """Score every patient, and keep the attention on every slide."""
+    from cmil.attention import attention_path, write_attention
+    from cmil.bundle import read_bundle
+    from cmil.patient_bags import digest_of_bags, read_patient_bags
+    from cmil.prediction import predict, prediction_row
+
+    cohort, bundle = study.cohort, read_bundle(study.model)
+    inputs = {
+        "model": bundle.digest,
+        "cohort": cohort.digest,
+        "bags": digest_of_bags(cohort, study.bags),
+    }
+    stage = study.stage("predict", "attention", inputs, {})
+    if stage.is_done():
+        say("predict: up to date")
+        return
+    folder = study.out / "attention"
+    files = [attention_path(folder, slide.slide_id) for slide in cohort.slides]
+    bags = read_patient_bags(cohort, study.bags)
+    with (
+        progress("predict (patients)", len(cohort.patients)) as advance,
+        stage.recorded(lambda: [study.predictions, *files]),
+    ):
+        rows = []
+        for patient_id, said in predict(bundle, cohort, bags):
+            bag = bags.bags[patient_id]
+            rows.append(prediction_row(bundle, cohort, patient_id, bag, said))
+            write_attention(folder, bag, said, bundle.digest)
+            advance(note=patient_id)
+        write_text(study.predictions, pd.DataFrame(rows).to_csv(index=False))
+
+
+def validate_scores(study: Study) -> pd.DataFrame:
+    """Evaluate the frozen score and decision, cohort by cohort."""
+    from cmil.prediction import read_predictions
+    from cmil.validation import performance, roc_curves
+
+    predictions = read_predictions(study.predictions)
+    table = performance(predictions)
+    folder = study.out / "validation"
+    stage = study.stage("validate", "validation", _of_predictions(study), {})
+    outputs = [folder / "performance.csv", folder / "roc.csv"]
+    if not stage.is_done():
+        with stage.recorded(lambda: outputs):
+            write_text(outputs[0], table.to_csv(index=False))
+            curves = [c.assign(cohort=name) for name, c in roc_curves(predictions).items()]
+            roc = pd.concat(curves) if curves else pd.DataFrame()
+            write_text(outputs[1], roc.to_csv(index=False))
+    return table
+
+
+def relate_to_survival(study: Study) -> None:
+    """Lock the cut-point and relate the score to every endpoint the study names."""
+    from cmil.prediction import read_predictions
+    from survival import analyse, refit_cutpoint
+
+    endpoints = study.settings.cohort.endpoints
+    if not endpoints:
+        say("survival: the study names no endpoint")
+        return
+    settings, folder = study.settings.survival, study.out / "survival"
+    inputs = {**_of_predictions(study), "outcomes": study.cohort.outcomes_digest}
+    chosen = {
+        "endpoints": {name: endpoint.model_dump() for name, endpoint in endpoints.items()},
+        **settings.model_dump(mode="json"),
+    }
+    stage = study.stage("survival", "survival", inputs, chosen)
+    if stage.is_done():
+        say("survival: up to date")
+        return
+    predictions = read_predictions(study.predictions)
+    patients = study.cohort.patients
+    development = study.cohort.development.digest
+    with stage.recorded(lambda: [*folder.glob("*.csv"), folder / "cutpoint.json"]):
+        refit_cutpoint(folder / "cutpoint.json", predictions, development, settings.cutpoint)
+        analyse(predictions, patients, endpoints, settings, folder, development)
+    say("survival: done")
+
+
+def draw_heatmaps(study: Study, patients: Sequence[str] = ()) -> None:
+    """Draw the picture of every patient, or of those named."""
+    from cmil.pictures import picture_path, write_pictures
+    from cmil.prediction import read_predictions
+
+    predictions = read_predictions(study.predictions)
+    cohort = study.cohort.restricted_to(predictions["patient_id"])
+    unknown = sorted(set(patients) - set(cohort.patients.index))
+    if unknown:
+        raise SettingsError(f'--patient "{unknown[0]}" has no score; check the id')
+    folder = study.out / "heatmaps"
+    attention = digest_of_file(study.out / "attention" / "run.json")
+    stage = study.stage(
+        "heatmap", "heatmaps", {**_of_predictions(study), "attention": attention}, {}
+    )
+    if stage.is_done() and not patients:
+        say("heatmap: up to date")
+        return
+    chosen = list(patients) or list(cohort.patients.index)
+    with progress("heatmap (patients)", len(chosen)) as advance:
+
+        def draw() -> None:
+            write_pictures(
+                cohort.restricted_to(chosen),
+                predictions,
+                bags=study.bags,
+                attention=study.out / "attention",
+                folder=folder,
+                seed=study.settings.seed,
+                on_patient=lambda patient_id: advance(note=patient_id),
+            )
+
+        if patients:
+            draw()
+        else:
+            with stage.recorded(lambda: [picture_path(folder, p) for p in chosen]):
+                draw()
+
+
+def write_page(study: Study, failed: Sequence[str], settings_text: str, note: str) -> Path:
+    """Write the result page from the files of the other stages."""
+    from cmil.report import write_report
+
+    return write_report(
+        study.out,
+        title=study.settings.title,
+        cohort=study.manifest,
+        excluded=study.excluded,
+        failed_slides=failed,
+        settings_text=settings_text,
+        encoder_note=note,
+    )
+
+
+def _of_predictions(study: Study) -> Mapping[str, str]:
+    if not study.predictions.exists():
+        raise SettingsError(f'"{study.predictions}" does not exist; run cmil predict first')
+    return {"predictions": digest_of_file(study.predictions)}
+
+
+def _label_column(study: Study) -> str:
+    label = study.settings.cohort.label
+    if label is None:
+        raise SettingsError("training needs a label; name its column in [cohort] label")
+    return label

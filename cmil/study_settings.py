@@ -1,0 +1,110 @@
+"""Read `study.toml`: every setting of a study in one file, every unknown key an error."""
+
+import difflib
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from cmil.settings import MilSettings
+from cohorts.errors import SettingsError
+from cohorts.settings import CohortSettings
+from feature_extraction.settings import ExtractionSettings
+from survival.settings import SurvivalSettings
+
+
+class StudySettings(BaseModel):
+    """The whole of a `study.toml`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    title: str = Field("Metastasis from bone marrow smears", description="heads the result page")
+    seed: int = Field(0, ge=0, description="of everything random in the study")
+    cohort: CohortSettings
+    extraction: ExtractionSettings
+    mil: MilSettings = MilSettings()
+    survival: SurvivalSettings = SurvivalSettings()
+
+
+def read_study_settings(
+    path: Path, *, manifest: Path | None = None, weights: Path | None = None
+) -> StudySettings:
+    """Read a study's settings; paths in it are relative to it.
+
+    Parameters
+    ----------
+    path
+        A TOML file.
+    manifest, weights
+        Take the place of `cohort.manifest` and `extraction.weights`, relative to the working
+        folder: the same study on another machine.
+
+    Raises
+    ------
+    SettingsError
+        One line for each thing that is wrong, with the nearest known key for an unknown one.
+    """
+    content = _read_toml(path)
+    cohort, extraction = _table(path, content, "cohort"), _table(path, content, "extraction")
+    if "manifest" in cohort:
+        cohort["manifest"] = str(path.parent / str(cohort["manifest"]))
+    if "weights" in extraction:
+        extraction["weights"] = str(path.parent / str(extraction["weights"]))
+    if manifest:
+        cohort["manifest"] = str(manifest)
+    if weights:
+        extraction["weights"] = str(weights)
+    try:
+        return StudySettings.model_validate(content)
+    except ValidationError as error:
+        lines = [_explain(path, problem) for problem in error.errors()]
+        raise SettingsError("\n".join(lines)) from error
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise SettingsError(f'study "{path}" does not exist') from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
+        raise SettingsError(f'study "{path}" is not valid TOML: {error}') from error
+
+
+def _table(path: Path, content: dict[str, Any], name: str) -> dict[str, Any]:
+    table = content.setdefault(name, {})
+    if not isinstance(table, dict):
+        raise SettingsError(f"{path.name}: {name} must be a table: write [{name}] on its own line")
+    return table
+
+
+def _explain(path: Path, problem: Mapping[str, Any]) -> str:
+    where = ".".join(str(step) for step in problem["loc"])
+    if problem["type"] == "missing":
+        return f"{path.name}: {where} is not set; add it"
+    if problem["type"] == "extra_forbidden":
+        known = _known_keys(problem["loc"][:-1])
+        close = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1, cutoff=0.4)
+        hint = f'did you mean "{close[0]}"?' if close else f"known keys: {', '.join(known)}"
+        return f"{path.name}: {where} is not a setting; {hint}"
+    message = problem["msg"].removeprefix("Value error, ")
+    given = "" if isinstance(problem["input"], dict) else f" (it is {problem['input']!r})"
+    return f"{path.name}: {where}: {message}{given}"
+
+
+def _known_keys(location: Sequence[Any]) -> list[str]:
+    """Keys of the settings model at `location`, stepping through tables of named models."""
+    model: Any = StudySettings
+    for step in location:
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            if str(step) not in model.model_fields:
+                return []
+            model = model.model_fields[str(step)].annotation
+        elif get_origin(model) in {Union, UnionType}:
+            model = get_args(model)[0]
+        else:  # a table whose keys are the user's own names
+            model = get_args(model)[-1] if get_args(model) else None
+    named = isinstance(model, type) and issubclass(model, BaseModel)
+    return list(model.model_fields) if named else []
