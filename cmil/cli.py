@@ -68,7 +68,7 @@ def _common(
 @app.command()
 def demo(
     out: Out = Path("demo"),
-    patients: Annotated[int, typer.Option(help="Number of simulated patients.")] = 72,
+    patients: Annotated[int, typer.Option(help="Number of simulated patients.")] = 90,
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
     threads: Threads = None,
 ) -> None:

@@ -1,5 +1,6 @@
 """The demo: a simulated study, run like any other, and checked against its own truth."""
 
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -7,19 +8,20 @@ import pandas as pd
 
 from cmil.attention import attention_path, read_attention
 from cmil.discrimination import auc_delong
-from cmil.progress import progress
+from cmil.progress import Advance, progress
 from cmil.results_table import results_table
 from cmil.study import Study, run_study
 from cmil.study_settings import read_study_settings
 from cohorts.files import write_text
 from cohorts.manifest import Cohort
-from cohorts.simulate import read_truth, simulate_study, tumour_patches
+from cohorts.simulate import SimulatedStudy, read_truth, simulate_study, tumour_patches
 from feature_extraction.bags import bag_path, read_bag
 
 ENCODER_NOTE = (
-    "The encoder of this demo is a network with random, untrained weights, so that nothing has "
-    "to be downloaded; the images, patients and outcomes are simulated. A real study names a "
-    "pretrained encoder."
+    "The encoder of this demo is stain-filters, a fixed bank of absorbance filters without "
+    "weights, so that nothing has to be downloaded. Images, patients and outcomes are simulated: "
+    "no number on this page says anything about neuroblastoma. A real study names a pretrained "
+    "encoder."
 )
 
 SETTINGS = """title = "Simulated study: metastasis from bone marrow smears"
@@ -35,9 +37,13 @@ event = "os_event"
 unit = "months"
 
 [extraction]
-encoder = "untrained:timm:resnet18"
+encoder = "stain-filters"
 mpp = 0.5
 patch_px = 112
+
+[mil]
+dropout = 0.5
+instances_per_bag = 64  # fresh samples keep patients from being learnt by heart
 
 [survival]
 covariates = ["age_months", "mycn_amplified"]
@@ -52,15 +58,7 @@ def run_demo(out: Path, *, patients: int, seed: int) -> str:
     StudyError
         If `out` holds another simulated study.
     """
-    with progress("draw (slides)", patients) as advance:
-        drawn = 0
-
-        def on_slide(done: int, total: int) -> None:
-            nonlocal drawn
-            advance(done - drawn, note=f"{done} of {total} slides")
-            drawn = done
-
-        simulated = simulate_study(out / "images", patients=patients, seed=seed, progress=on_slide)
+    simulated = _draw(out / "images", patients, seed)
     text = SETTINGS.format(seed=seed)
     write_text(out / "study.toml", text)
     study = Study.at(out, read_study_settings(out / "study.toml"))
@@ -76,6 +74,21 @@ def run_demo(out: Path, *, patients: int, seed: int) -> str:
             f"page: {out / 'index.html'}",
         ]
     )
+
+
+def _draw(folder: Path, patients: int, seed: int) -> SimulatedStudy:
+    with ExitStack() as stack:
+        advance: Advance | None = None
+        drawn = 0
+
+        def on_slide(done: int, total: int) -> None:
+            nonlocal advance, drawn
+            if advance is None:  # how many slides there are is known with the first call
+                advance = stack.enter_context(progress("draw (slides)", total))
+            advance(done - drawn)
+            drawn = done
+
+        return simulate_study(folder, patients=patients, seed=seed, progress=on_slide)
 
 
 def attention_against_truth(cohort: Cohort, out: Path, truth: Path) -> pd.DataFrame:

@@ -8,9 +8,8 @@ from numpy.typing import NDArray
 
 Rgb = NDArray[np.uint8]
 
-# So little of the map shows where attention is lowest, so much where it is highest: the cells
-# stay visible under both.
-_LEAST_OPACITY, _MOST_OPACITY = 0.0, 0.62
+# The map is clear where attention is lowest, and at its highest the cells still show through.
+_MOST_OPACITY = 0.5
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ class ColourScale:
         """Opacity of values: what the model passed over stays clear."""
         position = self.position(values)
         strength = np.abs(2 * position - 1) if self.signed else np.sqrt(position)
-        return (_LEAST_OPACITY + (_MOST_OPACITY - _LEAST_OPACITY) * strength).astype(np.float32)
+        return np.asarray(_MOST_OPACITY * strength, dtype=np.float32)
 
 
 def patch_map(

@@ -53,7 +53,7 @@ def write_pictures(
         rng = np.random.default_rng([seed, *patient_id.encode()])
         picture = draw_patient(slides, _caption(patient_id, rows.loc[patient_id]), rng)
         with whole_file(picture_path(folder, patient_id)) as partial:
-            picture.save(partial, format="PNG")
+            picture.save(partial, format="PNG", compress_level=3)
         on_patient(patient_id)
 
 

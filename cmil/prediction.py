@@ -155,7 +155,11 @@ def read_predictions(path: Path) -> pd.DataFrame:
     """
     if not path.exists():
         raise DataError(f'predictions "{path}" do not exist; run cmil predict')
-    table = pd.read_csv(path, dtype={"patient_id": str, "centre": str, "model_digest": str})
+    texts = ("patient_id", "centre", "split", "score_kind", "model_digest")
+    # Only an empty field is missing: a centre may well be called "NA".
+    table = pd.read_csv(
+        path, dtype=dict.fromkeys(texts, str), keep_default_na=False, na_values=[""]
+    )
     absent = [column for column in COLUMNS if column not in table.columns]
     if absent:
         raise DataError(f'"{path.name}" has no column "{absent[0]}"')

@@ -74,6 +74,8 @@ def _plain_lines(what: str, total: int) -> Advance:
 
     def advance(steps: int = 1, note: str = "") -> None:
         nonlocal done, last
+        if not steps:
+            return
         done += steps
         now = time.monotonic()
         if now - last < _SECONDS_BETWEEN_LINES and done < total:

@@ -24,7 +24,7 @@ from cmil.validation import DEVELOPMENT, POOLED, cohorts_of, performance, roc_cu
 from cohorts.errors import DataError
 from cohorts.files import write_text
 from cohorts.manifest import Cohort
-from survival import SurvivalResults, hazard_ratio_figure, kaplan_meier_figure, read_lock
+from survival import TABLES, SurvivalResults, hazard_ratio_figure, kaplan_meier_figure, read_lock
 
 # Columns of words, where "NA" is a name, "007" no number and "" no gap.
 _WORDS = ("endpoint", "stratum", "group", "unit", "term", "adjusted_for", "stratified_by", "note")
@@ -50,6 +50,7 @@ def write_report(
     cohort: Cohort,
     excluded: Mapping[str, str],
     failed_slides: Sequence[str],
+    endpoints: Sequence[str],
     settings_text: str,
     encoder_note: str,
 ) -> Path:
@@ -68,6 +69,8 @@ def write_report(
         patient_id -> why the patient is not analysed.
     failed_slides
         One line for each slide that could not be read.
+    endpoints
+        Names of the study's endpoints; `survival/` may hold others from earlier settings.
     settings_text
         The study's settings, as they were given.
     encoder_note
@@ -82,7 +85,7 @@ def write_report(
     """
     predictions = read_predictions(out / "predictions.csv")
     bundle = read_bundle(out / "model")
-    survival = _read_survival(out / "survival")
+    survival = _read_survival(out / "survival") if endpoints else None
     _check_one_model(bundle, predictions, survival)
     results = performance(predictions)
     slides = pd.read_csv(out / "bags" / "slides.csv", dtype=str, keep_default_na=False)
@@ -98,7 +101,7 @@ def write_report(
         roc_curves=_roc_curves(results, predictions),
         score_plots=_score_plots(predictions, bundle.facts.threshold),
         cutpoint=survival.cutpoint if survival else None,
-        endpoints=_endpoint_parts(survival) if survival else [],
+        endpoints=[_endpoint_part(survival, name) for name in endpoints] if survival else [],
         predictions=list(predictions.itertuples()),
         pictures=_pictures(out / "heatmaps", predictions["patient_id"].tolist()),
         facts=bundle.facts,
@@ -220,12 +223,9 @@ def _environment() -> Environment:
     return environment
 
 
-def _read_survival(folder: Path) -> SurvivalResults | None:
-    if not (folder / "cutpoint.json").exists():
-        return None
-    names = ("kaplan_meier", "numbers_at_risk", "medians", "logrank", "cox")
+def _read_survival(folder: Path) -> SurvivalResults:
     words = dict.fromkeys(_WORDS, str)
-    tables = {name: pd.read_csv(folder / f"{name}.csv", converters=words) for name in names}
+    tables = {name: pd.read_csv(folder / f"{name}.csv", converters=words) for name in TABLES}
     return SurvivalResults(read_lock(folder / "cutpoint.json"), **tables)
 
 
@@ -257,10 +257,6 @@ def _score_plots(predictions: pd.DataFrame, threshold: float) -> Mapping[str, Ma
             figure = score_figure(score_points(patients["score"], patients["label"]), threshold)
             drawn[name] = inline_svg(figure, f"Scores by label, {name}")
     return drawn
-
-
-def _endpoint_parts(survival: SurvivalResults) -> list[EndpointPart]:
-    return [_endpoint_part(survival, name) for name in survival.logrank["endpoint"].unique()]
 
 
 def _endpoint_part(survival: SurvivalResults, endpoint: str) -> EndpointPart:

@@ -2,7 +2,9 @@
 
 import json
 import math
+from collections.abc import Hashable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -10,7 +12,7 @@ from cohorts.errors import FileFormatError
 
 
 def results_table(out: Path) -> str:
-    """Performance and survival of a finished study, as text."""
+    """Give performance and survival of a finished study as text."""
     parts = [performance_table(_read(out / "validation" / "performance.csv"))]
     if (out / "survival" / "cox.csv").exists():
         parts.append(survival_table(out))
@@ -73,7 +75,7 @@ def _interval(value: float, low: float, high: float) -> str:
     return f"{value:.2f} ({low:.2f}-{high:.2f})"
 
 
-def _counted(row: dict[str, float], name: str) -> str:
+def _counted(row: Mapping[Hashable, Any], name: str) -> str:
     if not row[f"{name}_n"]:
         return "-"
     interval = _interval(row[name], row[f"{name}_ci_low"], row[f"{name}_ci_high"])

@@ -291,6 +291,7 @@ def write_page(study: Study, failed: Sequence[str], settings_text: str, note: st
         cohort=study.manifest,
         excluded=study.excluded,
         failed_slides=failed,
+        endpoints=list(study.settings.cohort.endpoints),
         settings_text=settings_text,
         encoder_note=note,
     )

@@ -30,8 +30,8 @@ MINIMUM_PATIENTS = 24
 MINIMUM_SIDE = 512
 
 _PREVALENCE = 0.45
-_LOAD = (8, 400)  # fewest and most tumour cells over the slides of a patient
-_FOCAL_BELOW = 25  # a load under this lies on one slide only
+_LOAD = (40, 600)  # fewest and most tumour cells over the slides of a patient
+_FOCAL_BELOW = 80  # a load under this lies on one slide only
 _COLUMNS = (
     "patient_id", "slide_id", "path", "centre", "split", "metastasis",
     "age_months", "mycn_amplified", "os_months", "os_event",
@@ -110,7 +110,7 @@ _CENTRES = (
 def simulate_study(
     out: Path,
     *,
-    patients: int = 72,
+    patients: int = 90,
     seed: int = 0,
     workers: int = 2,
     slide_size: tuple[int, int] = SLIDE_SIZE,
@@ -258,15 +258,15 @@ def _draw_survival(
 ) -> tuple[float, bool]:
     """Draw overall survival in months, and whether it ended in death or was censored.
 
-    Proportional hazards with a Weibull baseline (shape 1.2, scale 420 months) and the log hazard
-    ratio `1.25 log10(1 + load) + 0.5 mycn + 0.3 older`, where `load` is the number of tumour cells
+    Proportional hazards with a Weibull baseline (shape 1.2, scale 260 months) and the log hazard
+    ratio `0.6 log10(1 + load) + 0.5 mycn + 0.3 older`, where `load` is the number of tumour cells
     on the patient's slides and `older` means 18 months or more at diagnosis. Follow-up ends
     after 84 months or, for those lost earlier, uniformly between 24 and 120 months. The signs and
     the order of the effects imitate what is known of neuroblastoma; the figures are invented, and
-    chosen so that two in five patients die and that 32 external patients show the difference.
+    chosen so that two in five patients die and that 40 external patients show the difference.
     """
-    log_hazard_ratio = 1.25 * np.log10(1 + load) + 0.5 * mycn + 0.3 * older
-    death = 420 * (rng.exponential() / np.exp(log_hazard_ratio)) ** (1 / 1.2)
+    log_hazard_ratio = 0.6 * np.log10(1 + load) + 0.5 * mycn + 0.3 * older
+    death = 260 * (rng.exponential() / np.exp(log_hazard_ratio)) ** (1 / 1.2)
     censoring = min(84.0, rng.uniform(24, 120))
     return max(round(min(death, censoring), 1), 0.1), bool(death <= censoring)
 

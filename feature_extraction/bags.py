@@ -173,7 +173,9 @@ def _array(path: Path, file: h5py.File, name: str, kinds: str) -> NDArray[np.gen
 
 def _floats(path: Path, file: h5py.File, name: str) -> NDArray[np.floating]:
     values = _array(path, file, name, "f")
-    return values if values.dtype in (np.float16, np.float32) else values.astype(np.float32)
+    if values.dtype == np.float16:
+        return values.astype(np.float16, copy=False)
+    return values.astype(np.float32, copy=False)
 
 
 def _optional_rows(path: Path, file: h5py.File, name: str, rows: int) -> NDArray[np.int32] | None:

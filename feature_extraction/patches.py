@@ -17,7 +17,10 @@ from feature_extraction.staining import stained_mask, stained_share
 from feature_extraction.units import Level0Px, Mpp, PatchPx
 
 _BLOCK = 32
-_MASK_LONGEST = 2048
+# So many pixels across a patch are enough to see what is stained, and a coarse level of a slide
+# gives them without decoding the finest.
+_MASK_PX_PER_PATCH = 24
+_MASK_LONGEST = (256, 4096)
 
 
 @dataclass(frozen=True)
@@ -143,7 +146,8 @@ def _kept_patches(
     canvas: Canvas, geometry: Geometry, settings: ExtractionSettings
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     coords = patch_grid(geometry.width, geometry.height, geometry.side)
-    mask = stained_mask(canvas.thumbnail(_MASK_LONGEST))
+    longest = round(max(geometry.width, geometry.height) / geometry.side * _MASK_PX_PER_PATCH)
+    mask = stained_mask(canvas.thumbnail(min(max(longest, _MASK_LONGEST[0]), _MASK_LONGEST[1])))
     stained = stained_share(mask, (geometry.width, geometry.height), coords, geometry.side)
     kept = stained >= settings.min_stained
     return coords[kept], stained[kept]

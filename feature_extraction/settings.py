@@ -14,7 +14,7 @@ class ExtractionSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     encoder: str = Field(
-        description="timm:NAME or torchvision:NAME; untrained:timm:NAME for random weights"
+        description="timm:NAME, torchvision:NAME, untrained:timm:NAME, or stain-filters"
     )
     weights: Path | None = Field(
         None, description="local .safetensors; without it the pretrained weights are downloaded"

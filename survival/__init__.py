@@ -6,7 +6,7 @@ lifelines and matplotlib are imported by the functions that need them.
 """
 
 from cohorts.endpoints import Endpoint
-from survival.analysis import SurvivalResults, analyse
+from survival.analysis import TABLES, SurvivalResults, analyse
 from survival.cox import HazardRatio, hazard_ratio
 from survival.curves import kaplan_meier, median_follow_up, median_time, numbers_at_risk
 from survival.cutpoint import (
@@ -30,6 +30,7 @@ from survival.logrank import LogRank, logrank_test
 from survival.settings import SurvivalSettings
 
 __all__ = [
+    "TABLES",
     "CutPoint",
     "Endpoint",
     "HazardRatio",

@@ -9,16 +9,18 @@ import numpy as np
 import pandas as pd
 
 from cohorts.endpoints import Endpoint, TimeUnit
+from cohorts.errors import DataError
 from cohorts.files import write_text
 from survival.cox import hazard_ratio
 from survival.curves import kaplan_meier, median_follow_up, median_time, numbers_at_risk
 from survival.cutpoint import HIGH, CutPoint, apply_cutpoint, freeze_cutpoint
-from survival.endpoints import join_endpoints
+from survival.endpoints import join_endpoints, refuse, without_outcome
 from survival.logrank import logrank_test
 from survival.settings import SurvivalSettings
 
 DEVELOPMENT = "development (out-of-fold)"
-POOLED = "external pooled"
+POOLED = "external, pooled"
+TABLES = ("kaplan_meier", "numbers_at_risk", "medians", "logrank", "cox", "left_out")
 
 _TICK_STEPS: dict[TimeUnit, tuple[float, ...]] = {
     "days": (7, 30, 60, 90, 180, 365, 730, 1825),
@@ -50,6 +52,9 @@ class SurvivalResults:
         High versus low group: observed and expected events, `chi2, df, p`, `note`.
     cox
         Hazard ratio of each term, univariable and adjusted; NaN and a `note` where not estimable.
+        An adjusted model is of the patients with all covariates; `n` counts them.
+    left_out
+        `patient_id, split, centre` of those without time or event, and the columns `missing`.
     """
 
     cutpoint: CutPoint
@@ -58,6 +63,7 @@ class SurvivalResults:
     medians: pd.DataFrame
     logrank: pd.DataFrame
     cox: pd.DataFrame
+    left_out: pd.DataFrame
 
 
 def analyse(
@@ -92,13 +98,13 @@ def analyse(
         If the tables do not fit each other or the analysis (every problem at once), or the lock
         in `out` was fitted on something else.
     """
-    rows = join_endpoints(predictions, patients, endpoints, settings.covariates)
+    rows_of = _join_each(predictions, patients, endpoints, settings.covariates)
     cut = freeze_cutpoint(out / "cutpoint.json", predictions, cohort_digest, settings.cutpoint)
-    rows["group"] = apply_cutpoint(rows["score"], cut)
 
     def table(of: Callable[[pd.DataFrame, Endpoint], pd.DataFrame]) -> pd.DataFrame:
         parts = []
         for name, endpoint in endpoints.items():
+            rows = rows_of[name].assign(group=apply_cutpoint(rows_of[name]["score"], cut))
             for stratum, members in _strata(rows).items():
                 part = of(members, endpoint)
                 part.insert(0, "endpoint", name)
@@ -113,11 +119,48 @@ def analyse(
         medians=table(_medians),
         logrank=table(_logrank),
         cox=table(lambda members, endpoint: _cox(members, endpoint, cut, settings.covariates)),
+        left_out=_left_out(predictions, patients, endpoints),
     )
-    for name in ("kaplan_meier", "numbers_at_risk", "medians", "logrank", "cox"):
+    for name in TABLES:
         text = getattr(results, name).to_csv(index=False, lineterminator="\n")
         write_text(out / f"{name}.csv", text)
     return results
+
+
+def _join_each(
+    predictions: pd.DataFrame,
+    patients: pd.DataFrame,
+    endpoints: Mapping[str, Endpoint],
+    covariates: tuple[str, ...],
+) -> dict[str, pd.DataFrame]:
+    """Join scores and outcomes endpoint by endpoint, each without those who lack that outcome."""
+    if not endpoints:
+        refuse(["patients: no endpoint is named; name its time and event columns"])
+    joined: dict[str, pd.DataFrame] = {}
+    problems: list[str] = []
+    for name, endpoint in endpoints.items():
+        lacking = without_outcome(patients, endpoint).index
+        scored = predictions[~predictions["patient_id"].isin(lacking)]
+        known = patients[~patients.index.isin(lacking)]
+        try:
+            joined[name] = join_endpoints(scored, known, {name: endpoint}, covariates)
+        except DataError as error:
+            problems += str(error).splitlines()
+    refuse(list(dict.fromkeys(problems)))
+    return joined
+
+
+def _left_out(
+    predictions: pd.DataFrame, patients: pd.DataFrame, endpoints: Mapping[str, Endpoint]
+) -> pd.DataFrame:
+    columns = ["endpoint", "patient_id", "split", "centre", "missing"]
+    parts = [pd.DataFrame(columns=columns)]
+    for name, endpoint in endpoints.items():
+        missing = without_outcome(patients, endpoint).rename("missing")
+        scored = predictions[["patient_id", "split", "centre"]]
+        part = scored.merge(missing, left_on="patient_id", right_index=True)
+        parts.append(part.assign(endpoint=name)[columns])
+    return pd.concat(parts, ignore_index=True)
 
 
 def _strata(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -200,7 +243,14 @@ def _cox(
     for term, values in terms.items():
         for adjusted_for in dict.fromkeys([(), covariates]):
             design = pd.concat([values.rename(term), members[list(adjusted_for)]], axis=1)
-            ratio = hazard_ratio(members[endpoint.time], members[endpoint.event], design, centre)
+            # Who lacks a covariate is left out of this one model; its n says so.
+            kept = design.notna().all(axis=1)
+            ratio = hazard_ratio(
+                members.loc[kept, endpoint.time],
+                members.loc[kept, endpoint.event],
+                design[kept],
+                None if centre is None else centre[kept],
+            )
             lines.append(
                 {
                     "term": term,

@@ -45,8 +45,8 @@ def join_endpoints(
     Raises
     ------
     DataError
-        One line for each problem. A patient who is in one table only, or lacks a value, is a
-        problem and is never dropped in silence: who is left out is the study's decision.
+        One line for each problem. A patient who is in one table only, or lacks a time or event,
+        is a problem and is never dropped in silence; a missing covariate stays NaN.
     """
     prediction_faults = prediction_problems(predictions)
     problems = [*prediction_faults, *_patient_problems(patients, endpoints, covariates)]
@@ -61,6 +61,18 @@ def join_endpoints(
     numbers.index = numbers.index.astype(str)
     scores = predictions.set_index(predictions["patient_id"].astype(str))
     return scores[["centre", "split", "score"]].join(numbers)
+
+
+def without_outcome(patients: pd.DataFrame, endpoint: Endpoint) -> "pd.Series[str]":
+    """Name the patients whose time or event is not known, each with the columns that lack it.
+
+    They can be in no curve of this endpoint. Leaving them out is usual; doing so unseen is not.
+    """
+    named = [name for name in (endpoint.time, endpoint.event) if name in patients]
+    lacking = patients[named].isna()
+    return lacking[lacking.any(axis=1)].apply(
+        lambda row: ", ".join(str(name) for name in row.index[row]), axis=1, result_type="reduce"
+    )
 
 
 def refuse(problems: Sequence[str]) -> None:
@@ -140,6 +152,8 @@ def _endpoint_problems(patients: pd.DataFrame, endpoint: Endpoint) -> Iterator[s
     if absent:
         yield from absent
         return
+    yield from _missing(patients[endpoint.time])
+    yield from _missing(patients[endpoint.event])
     yield from _unreadable(patients[endpoint.time])
     yield from _unreadable(patients[endpoint.event])
     time, event = _numeric(patients[endpoint.time]), _numeric(patients[endpoint.event])
@@ -181,14 +195,17 @@ def _covariate_problems(patients: pd.DataFrame, name: str) -> Iterator[str]:
         )
 
 
-def _unreadable(column: "pd.Series[float]") -> Iterator[str]:
-    """Report values that are missing and values that are no finite number."""
+def _missing(column: "pd.Series[float]") -> Iterator[str]:
     missing = column.isna()
     if missing.any():
         says = "missing; give the value, or leave the patient out of both tables"
         yield _problem("patients", str(column.name), says, column.index[missing])
+
+
+def _unreadable(column: "pd.Series[float]") -> Iterator[str]:
+    """Report values that are no finite number."""
     numbers = _numeric(column)
-    no_number = (numbers.isna() | numbers.abs().eq(float("inf"))) & ~missing
+    no_number = (numbers.isna() | numbers.abs().eq(float("inf"))) & column.notna()
     if no_number.any():
         says = "not a number; code a category as 0 and 1"
         yield _problem("patients", str(column.name), says, column.index[no_number])

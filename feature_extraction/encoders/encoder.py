@@ -22,7 +22,7 @@ class Encoder:
     name
         As the study names it.
     digest
-        SHA-256 over the weights, the normalisation and the input size: two bags with the same
+        SHA-256 over architecture, weights, normalisation and input size: two bags with the same
         digest are comparable.
     dimension
         D, the length of a vector.
@@ -42,9 +42,6 @@ class Encoder:
         self.name = name
         self.device = device
         self.precision: Precision = native_precision(device) if precision == "auto" else precision
-        self.digest = digest_of(
-            [_digest_of_weights(network), list(mean), list(std), input_px, "cmil-encoder-1"]
-        )
         self._input_px = input_px
         # torch's stubs know `to` with a device or a memory format, not with both
         placed = cast("Any", network.eval()).to(device, memory_format=torch.channels_last)
@@ -53,6 +50,9 @@ class Encoder:
         self._scale = 1 / (torch.tensor(std, device=device).view(1, 3, 1, 1) * 255)
         probe = np.full((1, input_px, input_px, 3), 255, dtype=np.uint8)
         self.dimension = int(self(probe).shape[1])
+        self.digest = digest_of(
+            [name, self.dimension, _digest_of_weights(network), list(mean), list(std), input_px]
+        )
 
     def __call__(self, patches: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Embed patches.

@@ -1,4 +1,8 @@
-"""Build an encoder by name: `timm:NAME`, `torchvision:NAME`, or `untrained:` before either."""
+"""Build an encoder by name.
+
+`timm:NAME` and `torchvision:NAME` have pretrained weights, `untrained:` before either random ones;
+`stain-filters` needs none.
+"""
 
 import os
 import socket
@@ -16,8 +20,11 @@ from torch import nn
 
 from cohorts.errors import EncoderError
 from feature_extraction.encoders.encoder import Encoder, best_device
+from feature_extraction.encoders.stain_filters import StainFilters
 from feature_extraction.encoders.torchvision_operators import declare_torchvision_operators
 from feature_extraction.settings import Channels, ExtractionSettings
+
+STAIN_FILTERS = "stain-filters"
 
 IMAGENET_MEAN: Channels = (0.485, 0.456, 0.406)
 IMAGENET_STD: Channels = (0.229, 0.224, 0.225)
@@ -55,6 +62,8 @@ def load_encoder(settings: ExtractionSettings) -> Encoder:
     EncoderError
         If the name is unknown, the weights do not fit, or pretrained weights cannot be had.
     """
+    if settings.encoder == STAIN_FILTERS:
+        return _stain_filters(settings)
     library, name, untrained = _parse(settings.encoder)
     if untrained and settings.weights:
         raise EncoderError(
@@ -77,6 +86,20 @@ def load_encoder(settings: ExtractionSettings) -> Encoder:
     )
 
 
+def _stain_filters(settings: ExtractionSettings) -> Encoder:
+    if settings.weights or settings.mean:
+        raise EncoderError(f'encoder "{STAIN_FILTERS}" has no weights; drop weights, mean and std')
+    return Encoder(
+        STAIN_FILTERS,
+        StainFilters(),
+        mean=(0, 0, 0),
+        std=(1, 1, 1),
+        input_px=settings.patch_px,
+        precision="float32",  # absorbance differences of a percent count
+        device=best_device(),
+    )
+
+
 def _parse(encoder: str) -> tuple[str, str, bool]:
     untrained = encoder.startswith("untrained:")
     library, separator, name = encoder.removeprefix("untrained:").partition(":")
@@ -93,7 +116,7 @@ def _build_timm(name: str, *, pretrained: bool) -> Architecture:
     if pretrained and not _hub_is_reachable():
         # Read when huggingface_hub is imported: the local cache answers at once, without retries.
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    import timm  # noqa: PLC0415  (imports torchvision, which needs its operators declared first)
+    import timm
 
     base = name.partition(".")[0]
     if not timm.is_model(base):
@@ -114,7 +137,7 @@ def _build_timm(name: str, *, pretrained: bool) -> Architecture:
 
 def _build_torchvision(name: str, *, pretrained: bool) -> Architecture:
     declare_torchvision_operators()
-    from torchvision import models  # noqa: PLC0415  (needs its operators declared first)
+    from torchvision import models
 
     known = models.list_models(module=models)
     if name not in known:

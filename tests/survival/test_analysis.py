@@ -21,7 +21,7 @@ from survival import (
 )
 
 SETTINGS = SurvivalSettings(covariates=("age", "mycn"))
-STRATA = ["development (out-of-fold)", "Bern", "Oslo", "external pooled"]
+STRATA = ["development (out-of-fold)", "Bern", "Oslo", "external, pooled"]
 TABLES = ["kaplan_meier", "numbers_at_risk", "medians", "logrank", "cox"]
 
 
@@ -43,7 +43,7 @@ def test_each_table_holds_every_stratum_and_is_a_file(results: SurvivalResults, 
         assert written.splitlines()[0].split(",") == table.columns.tolist()
         assert written.count("\n") == len(table) + 1
     assert sorted(path.name for path in out.iterdir()) == sorted(
-        ["cutpoint.json", *(f"{name}.csv" for name in TABLES)]
+        ["cutpoint.json", "left_out.csv", *(f"{name}.csv" for name in TABLES)]
     )
 
 
@@ -64,7 +64,7 @@ def test_centre_is_analysed_alone_and_the_pool_within_centres(
     alone = logrank_test(bern["os_months"], bern["os_event"], bern["group"])
     within = logrank_test(pool["os_months"], pool["os_event"], pool["group"], pool["centre"])
     assert tests.loc["Bern", "p"] == alone.p
-    assert tests.loc["external pooled", "p"] == within.p
+    assert tests.loc["external, pooled", "p"] == within.p
     assert tests["stratified_by"].tolist() == ["centre", "", "", "centre"]
 
     row = results.cox.set_index(["stratum", "term", "adjusted_for"])["hr"]
@@ -80,7 +80,7 @@ def test_centre_is_analysed_alone_and_the_pool_within_centres(
         ),
         pool["centre"],
     )
-    assert row["external pooled", "score, per SD", "age, mycn"] == pytest.approx(pooled.hr)
+    assert row["external, pooled", "score, per SD", "age, mycn"] == pytest.approx(pooled.hr)
     medians = results.medians.set_index(["stratum", "group"])
     followed = median_follow_up(bern["os_months"], bern["os_event"])
     assert medians.loc[("Bern", "all"), "follow_up_median"] == followed.median
@@ -212,3 +212,35 @@ def test_importing_the_package_imports_nothing_slow() -> None:
     code = "import sys, survival; print({'lifelines', 'matplotlib', 'torch'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_patients_without_an_outcome_are_left_out_of_its_curves_and_listed(
+    study, overall_survival, tmp_path: Path
+) -> None:
+    predictions, patients = study
+    whole = analyse(predictions, patients, overall_survival, SETTINGS, tmp_path / "a", "cohort-1")
+    patients["os_event"] = patients["os_event"].astype(float)
+    patients.loc["B136", "os_months"] = None
+    patients.loc["O182", ["os_months", "os_event"]] = None
+    fewer = analyse(predictions, patients, overall_survival, SETTINGS, tmp_path / "b", "cohort-1")
+    assert fewer.left_out[["patient_id", "centre", "missing"]].to_numpy().tolist() == [
+        ["B136", "Bern", "os_months"],
+        ["O182", "Oslo", "os_months, os_event"],
+    ]
+    assert fewer.cutpoint == whole.cutpoint
+    n = [
+        r.medians.set_index(["stratum", "group"])["n"]["external, pooled", "all"]
+        for r in (whole, fewer)
+    ]
+    assert n[0] - n[1] == 2
+
+
+def test_patient_without_a_covariate_is_left_out_of_the_adjusted_model_only(
+    study, overall_survival, tmp_path: Path
+) -> None:
+    predictions, patients = study
+    patients.loc["B136", "age"] = None
+    results = analyse(predictions, patients, overall_survival, SETTINGS, tmp_path, "cohort-1")
+    n = results.cox.set_index(["stratum", "adjusted_for", "term"])["n"]
+    assert n["Bern", "", "score, per SD"] - n["Bern", "age, mycn", "score, per SD"] == 1
+    assert results.left_out.empty

@@ -70,7 +70,6 @@ def spoil_scores(column: str, value: object) -> Callable[[pd.DataFrame, pd.DataF
         (spoil_patients("os_months", 4000), 'patients: column "os_months": over 100 years'),
         (spoil_patients("os_event", 2), 'patients: column "os_event": not 0'),
         (spoil_patients("os_event", "dead"), 'patients: column "os_event": not a number'),
-        (spoil_patients("age", None), 'patients: column "age": missing'),
         (spoil_patients("mycn", "yes"), 'patients: column "mycn": not a number'),
     ],
 )
@@ -166,7 +165,7 @@ def test_covariate_may_not_be_the_outcome_or_a_column_of_the_scores(
 def test_all_problems_are_reported_at_once(study: Study, overall_survival) -> None:
     predictions, patients = spoil_scores("score_kind", "train")(*study)
     patients.loc["L003", "os_months"] = -1
-    patients.loc["B100", "age"] = None
+    patients.loc["B100", "age"] = float("inf")
     lines = problems((predictions, patients), overall_survival)
     assert [line.split('"')[1] for line in lines] == ["score_kind", "os_months", "age"]
 

@@ -63,7 +63,7 @@ def test_curves_censorings_and_numbers_are_those_of_the_tables(results: Survival
     ("stratum", "said"),
     [
         ("Bern", "Log-rank p < 0.001"),
-        ("external pooled", "Log-rank, stratified by centre p < 0.001"),
+        ("external, pooled", "Log-rank, stratified by centre p < 0.001"),
         ("Oslo", "Log-rank: not estimable"),
     ],
 )
