@@ -84,7 +84,7 @@ def read_attention(path: Path) -> SlideAttention:
     """
     try:
         with h5py.File(path, "r") as file:
-            if file.attrs["format_version"] > FORMAT_VERSION:
+            if int(file.attrs["format_version"]) > FORMAT_VERSION:
                 raise FileFormatError(f'"{path.name}" is of a newer version; upgrade cmil')
             attention = file["attention"][()] if "attention" in file else None
             return SlideAttention(

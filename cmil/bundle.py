@@ -148,7 +148,6 @@ def read_bundle(folder: Path) -> ModelBundle:
         where = ".".join(str(step) for step in first["loc"])
         raise FileFormatError(f'"{folder / FACTS}": {where}: {first["msg"]}') from error
     weights = folder / WEIGHTS
-    models = load_weights(weights, facts.mil, facts.dimension)
-    if digest_of_file(weights) != facts.weights_digest:
+    if weights.is_file() and digest_of_file(weights) != facts.weights_digest:
         raise FileFormatError(f'"{weights}" was changed after training; restore or train again')
-    return ModelBundle(models, facts)
+    return ModelBundle(load_weights(weights, facts.mil, facts.dimension), facts)

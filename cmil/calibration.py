@@ -39,7 +39,9 @@ def fit_platt(logits: ArrayLike, labels: ArrayLike) -> Calibration:
     x, truth = np.asarray(logits, dtype=float), np.asarray(labels) == 1
     cases, controls = int(truth.sum()), int((~truth).sum())
     target = np.where(truth, (cases + 1) / (cases + 2), 1 / (controls + 2))
-    spread = x.std() or 1.0  # one unit of the optimiser is one standard deviation of the logits
+    # One unit of the optimiser is one standard deviation of the logits. That of equal logits is 0
+    # but for rounding, which must not become the unit.
+    spread = x.std() if np.ptp(x) > 0 else 1.0
     z = (x - x.mean()) / spread
 
     def loss(parameters: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:

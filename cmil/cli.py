@@ -54,15 +54,23 @@ Threads = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(__version__)
+        raise typer.Exit
+
+
 @app.callback()
 def _common(
     debug: Annotated[bool, typer.Option("--debug", help="Show a traceback on error.")] = False,
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
 ) -> None:
-    del debug  # read by `main`, which also sees errors raised while parsing
-    if version:
-        print(__version__)
-        raise typer.Exit
+    del debug, version  # --debug is read by `main`, which also sees errors raised while parsing
 
 
 @app.command()
@@ -154,13 +162,17 @@ def predict(
 
 @app.command()
 def validate(
-    study: StudyFile, out: Out, predictions: Predictions = None, as_json: Json = False
+    study: StudyFile,
+    out: Out,
+    cohort: Manifest = None,
+    predictions: Predictions = None,
+    as_json: Json = False,
 ) -> None:
     """Evaluate the frozen score and decision, cohort by cohort."""
     from cmil.results_table import performance_table
     from cmil.study import validate_scores
 
-    table = validate_scores(_open(study, out, predictions=predictions))
+    table = validate_scores(_open(study, out, cohort, predictions=predictions))
     print(table.to_json(orient="records") if as_json else performance_table(table))
 
 

@@ -1,5 +1,6 @@
 """How well scores tell two classes apart: ROC, AUC and its confidence interval."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,10 @@ from cohorts.errors import DataError
 
 @dataclass(frozen=True)
 class Auc:
-    """Area under the ROC curve with its 95% confidence interval, clipped to [0, 1]."""
+    """Area under the ROC curve with its 95% confidence interval, clipped to [0, 1].
+
+    Variance and interval are NaN where a class has one patient only: its spread is not known.
+    """
 
     value: float
     ci_low: float
@@ -50,12 +54,12 @@ def auc_delong(scores: ArrayLike, labels: ArrayLike) -> Auc:
     value = float(of_cases.mean())
     variance = _variance_of_mean(of_cases) + _variance_of_mean(of_controls)
     half = float(norm.ppf(0.975)) * variance**0.5
-    return Auc(value, max(0.0, value - half), min(1.0, value + half), variance)
+    low, high = np.clip([value - half, value + half], 0, 1)
+    return Auc(value, float(low), float(high), variance)
 
 
 def _variance_of_mean(values: NDArray[np.float64]) -> float:
-    # With one observation the spread is not known; it adds nothing, as in pROC.
-    return float(values.var(ddof=1) / len(values)) if len(values) > 1 else 0.0
+    return float(values.var(ddof=1) / len(values)) if len(values) > 1 else math.nan
 
 
 def roc_curve(scores: ArrayLike, labels: ArrayLike) -> pd.DataFrame:

@@ -39,7 +39,7 @@ def fit_aggregator(
     truth = torch.tensor(labels, dtype=torch.float32)
     weight = (len(truth) - truth.sum()) / truth.sum()
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(initial.generate_state(1)[0]))
+        torch.default_generator.manual_seed(int(initial.generate_state(1)[0]))
         model = build_aggregator(settings, bags[0].shape[1])
         model.standardise.fit(list(bags))
         optimiser = torch.optim.AdamW(

@@ -52,7 +52,7 @@ class ColourScale:
     def opacity(self, values: NDArray[np.floating]) -> NDArray[np.float32]:
         """Opacity of values: what the model passed over stays clear."""
         position = self.position(values)
-        strength = np.abs(2 * position - 1) if self.signed else np.sqrt(position)
+        strength = np.abs(2 * position - 1) if self.signed else position
         return np.asarray(_MOST_OPACITY * strength, dtype=np.float32)
 
 
@@ -83,10 +83,11 @@ def patch_map(
     `shape` float32, NaN where there is no patch. Where patches overlap, the higher value stays.
     """
     canvas = np.full(shape, np.nan, dtype=np.float32)
-    scale = np.array([shape[1] / dimensions[0], shape[0] / dimensions[1]])
     order = np.argsort(values, kind="stable")
-    first = np.floor(coords[order] * scale).astype(int)
-    last = np.maximum(np.ceil((coords[order] + side) * scale).astype(int), first + 1)
+    # In whole numbers: a product rounded up would paint a pixel of the neighbour.
+    reduced = np.array(shape[::-1])
+    first = coords[order] * reduced // dimensions
+    last = -(-(coords[order] + side) * reduced // dimensions)
     for (x0, y0), (x1, y1), value in zip(
         first.tolist(), last.tolist(), values[order].tolist(), strict=True
     ):

@@ -40,7 +40,11 @@ def youden_threshold(scores: ArrayLike, labels: ArrayLike) -> float:
     above = observed[best]
     if math.isinf(above):
         return float(np.nextafter(below, math.inf))
-    return float(above) if math.isinf(below) else float((above + below) / 2)
+    if math.isinf(below):
+        return float(above)
+    # Between neighbouring numbers there is no midway; the lower one must stay below.
+    middle = float((above + below) / 2)
+    return middle if middle > below else float(above)
 
 
 def wilson(k: int, n: int) -> Proportion:

@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from cmil.attention import SlideAttention
 from cmil.heatmap import ColourScale, Rgb, overlay, patch_map
+from cohorts.errors import FileFormatError
 from cohorts.manifest import Slide
 from feature_extraction.bags import Bag
 from feature_extraction.sources import Canvas, Source, open_source
@@ -42,7 +43,13 @@ class ReadSlide:
     @property
     def side(self) -> int:
         """Side of a patch in level-0 px."""
-        return int(self.bag.grid["patch_size_level0"])
+        side = self.bag.grid.get("patch_size_level0")
+        if side is None:
+            raise FileFormatError(
+                f'bag "{self.slide.slide_id}" does not state patch_size_level0, so its patches '
+                "cannot be drawn; add it to the attributes of coords"
+            )
+        return int(side)
 
     def image_of(self, row: int) -> int:
         """Canvas that instance `row` was cut from."""
@@ -228,5 +235,6 @@ def _font(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
     """Matplotlib brings this font along, so that a server without fonts draws the same."""
     weight = "bold" if bold else "normal"
     return ImageFont.truetype(
-        font_manager.findfont(font_manager.FontProperties("DejaVu Sans", weight=weight)), size
+        font_manager.findfont(font_manager.FontProperties(family="DejaVu Sans", weight=weight)),
+        size,
     )

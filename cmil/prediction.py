@@ -12,7 +12,7 @@ from cmil.bundle import ModelBundle
 from cmil.patient_bags import PatientBag, PatientBags
 from cmil.scoring import BagScore, score_bag
 from cohorts.errors import DataError
-from cohorts.manifest import Cohort
+from cohorts.manifest import SPLITS, Cohort
 
 COLUMNS = (
     "patient_id",
@@ -150,15 +150,20 @@ def read_predictions(path: Path) -> pd.DataFrame:
     Raises
     ------
     DataError
-        If it is missing, a column is absent, a patient occurs twice, or a score is not a number
-        in [0, 1]; the line names the column or patient.
+        If it is missing, a column is absent, a patient occurs twice, has no centre or is neither
+        development nor external, or a score is not a number in [0, 1]; the line names the column
+        or patient.
     """
     if not path.exists():
         raise DataError(f'predictions "{path}" do not exist; run cmil predict')
     texts = ("patient_id", "centre", "split", "score_kind", "model_digest")
     # Only an empty field is missing: a centre may well be called "NA".
     table = pd.read_csv(
-        path, dtype=dict.fromkeys(texts, str), keep_default_na=False, na_values=[""]
+        path,
+        dtype=dict.fromkeys(texts, str),
+        keep_default_na=False,
+        na_values=[""],
+        float_precision="round_trip",
     )
     absent = [column for column in COLUMNS if column not in table.columns]
     if absent:
@@ -166,6 +171,12 @@ def read_predictions(path: Path) -> pd.DataFrame:
     repeated = table["patient_id"][table["patient_id"].duplicated()]
     if len(repeated):
         raise DataError(f'"{path.name}": patient "{repeated.iloc[0]}" occurs twice')
+    nowhere = table[table["centre"].isna() | ~table["split"].isin(SPLITS)]
+    if len(nowhere):
+        patient = nowhere["patient_id"].iloc[0]
+        raise DataError(
+            f'"{path.name}": "{patient}" needs a centre and a split, {" or ".join(SPLITS)}'
+        )
     wrong = table[~pd.to_numeric(table["score"], errors="coerce").between(0, 1)]
     if len(wrong):
         patient = wrong["patient_id"].iloc[0]

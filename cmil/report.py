@@ -184,7 +184,7 @@ def auc_text(auc: float, ci_low: float, ci_high: float) -> str:
     """Give an AUC with its interval; DeLong's has no width where the separation is complete."""
     if pd.isna(auc):
         return "not estimable"
-    if ci_low == ci_high:
+    if not ci_low < ci_high:
         return f"{auc:.3f} (95% CI not estimable)"
     return f"{auc:.3f} (95% CI {ci_low:.3f} to {ci_high:.3f})"
 

@@ -66,12 +66,15 @@ def survival_json(out: Path) -> str:
 def _read(path: Path) -> pd.DataFrame:
     if not path.exists():
         raise FileFormatError(f'"{path}" does not exist; run the stage that writes it')
-    return pd.read_csv(path)
+    # Only an empty field is missing: a centre may well be called "NA".
+    return pd.read_csv(path, keep_default_na=False, na_values=[""])
 
 
 def _interval(value: float, low: float, high: float) -> str:
     if value is None or math.isnan(value):
         return "not estimable"
+    if not low < high:
+        return f"{value:.2f} (interval not estimable)"
     return f"{value:.2f} ({low:.2f}-{high:.2f})"
 
 

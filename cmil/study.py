@@ -224,7 +224,9 @@ def relate_to_survival(study: Study) -> None:
         say("survival: the study names no endpoint")
         return
     settings, folder = study.settings.survival, study.out / "survival"
-    inputs = {**_of_predictions(study), "outcomes": study.cohort.outcomes_digest}
+    predictions = read_predictions(study.predictions)
+    cohort = study.manifest.restricted_to(predictions["patient_id"])
+    inputs = {**_of_predictions(study), "outcomes": cohort.outcomes_digest}
     chosen = {
         "endpoints": {name: endpoint.model_dump() for name, endpoint in endpoints.items()},
         **settings.model_dump(mode="json"),
@@ -233,12 +235,13 @@ def relate_to_survival(study: Study) -> None:
     if stage.is_done():
         say("survival: up to date")
         return
-    predictions = read_predictions(study.predictions)
-    patients = study.cohort.patients
-    development = study.cohort.development.digest
+    development = cohort.development.digest
     with stage.recorded(lambda: [*folder.glob("*.csv"), folder / "cutpoint.json"]):
         refit_cutpoint(folder / "cutpoint.json", predictions, development, settings.cutpoint)
-        analyse(predictions, patients, endpoints, settings, folder, development)
+        results = analyse(predictions, cohort.patients, endpoints, settings, folder, development)
+    for endpoint, left_out in results.left_out.groupby("endpoint"):
+        names = ", ".join(left_out["patient_id"])
+        say(f"survival: {endpoint}: no time or event, left out: {names}")
     say("survival: done")
 
 
@@ -305,6 +308,6 @@ def _of_predictions(study: Study) -> Mapping[str, str]:
 
 def _label_column(study: Study) -> str:
     label = study.settings.cohort.label
-    if label is None:
+    if not label:
         raise SettingsError("training needs a label; name its column in [cohort] label")
     return label

@@ -56,12 +56,13 @@ def performance(predictions: pd.DataFrame) -> pd.DataFrame:
     Raises
     ------
     DataError
-        If a label is missing, or a development score is not out-of-fold.
+        If a label or decision is missing, or a development score is not out-of-fold.
     """
-    unlabelled = predictions[~predictions["label"].isin([0, 1])]
-    if len(unlabelled):
-        patient = unlabelled["patient_id"].iloc[0]
-        raise DataError(f'patient "{patient}" has no label 0 or 1; validation needs one')
+    for column in ("label", "decision"):
+        without = predictions[~predictions[column].isin([0, 1])]
+        if len(without):
+            patient = without["patient_id"].iloc[0]
+            raise DataError(f'patient "{patient}" has no {column} 0 or 1; validation needs one')
     return pd.DataFrame([_row(name, group) for name, group in cohorts_of(predictions)])
 
 

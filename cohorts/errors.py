@@ -11,7 +11,7 @@ class ManifestError(StudyError):
     """Everything wrong with a manifest, one line each, so that one reading mends them all."""
 
     def __init__(self, problems: Iterable[str]) -> None:
-        self.problems = tuple(problems)
+        self.problems = tuple(" ".join(problem.splitlines()) for problem in problems)
         super().__init__("\n".join(self.problems))
 
 

@@ -20,7 +20,7 @@ SPLITS = ("development", "external")
 MISSING = frozenset({"", "na", "n/a", "nan", "null"})
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp"})
 # A coarser image than 20 um or a finer one than 0.01 um per pixel is a slip of the decimal point.
-_MPP_RANGE = (0.01, 20.0)
+MPP_RANGE = (0.01, 20.0)
 _UNSAFE_IN_FILE_NAME = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]')
 
 
@@ -165,7 +165,7 @@ def _read_rows(manifest: Path) -> tuple[list[str], list[dict[str, str]]]:
     if not numbered:
         raise ManifestError([f"{manifest.name} has no rows below its header"])
     return header, [
-        {"": str(row), **{name: _clean(value) for name, value in zip(header, line, strict=True)}}
+        {**{name: _clean(value) for name, value in zip(header, line, strict=True)}, "": str(row)}
         for row, line in numbered
     ]
 
@@ -177,7 +177,7 @@ def _clean(value: str) -> str:
 
 def _check_columns(manifest: Path, header: Sequence[str], named: Sequence[str]) -> None:
     absent = [name for name in [*REQUIRED_COLUMNS, *named] if name not in header]
-    repeated = sorted({name for name in header if header.count(name) > 1})
+    repeated = sorted({name for name in header if name and header.count(name) > 1})
     problems = [f'{manifest.name}: column "{name}" occurs more than once' for name in repeated]
     if absent and len(header) == 1 and ";" in header[0]:
         problems.append(f"{manifest.name} is separated by ';'; save it with commas")
@@ -231,19 +231,19 @@ class _ManifestReader:
         return Slide(row["slide_id"], row["patient_id"], path, _kind_of(path), mpp, int(row[""]))
 
     def _path(self, row: Mapping[str, str]) -> Path:
-        if "\x00" in row["path"]:
-            self._problem(row[""], "path", "holds a NUL character")
-            return self.manifest
-        path = self.manifest.parent / row["path"]
-        if row["path"] and not path.exists():
+        for form in ("NFC", "NFD"):  # what a Mac wrote may lie on its disk in either spelling
+            path = self.manifest.parent / unicodedata.normalize(form, row["path"])
+            if row["path"] and _exists(path):
+                return path
+        if row["path"]:
             self._problem(row[""], "path", f'"{row["path"]}" does not exist beside the manifest')
-        return path
+        return self.manifest
 
     def _mpp(self, row: Mapping[str, str]) -> float | None:
         if not self.has_mpp or row["mpp"].lower() in MISSING:
             return None
         mpp = _number(row["mpp"])
-        if mpp is None or not _MPP_RANGE[0] <= mpp <= _MPP_RANGE[1]:
+        if mpp is None or not MPP_RANGE[0] <= mpp <= MPP_RANGE[1]:
             self._problem(row[""], "mpp", f'"{row["mpp"]}" is not microns per pixel, e.g. 0.25')
             return None
         return mpp
@@ -252,7 +252,8 @@ class _ManifestReader:
         for slide, first in _repeats(slides, lambda s: s.slide_id.casefold()):
             again = "occurs" if slide.slide_id == first.slide_id else "occurs in another case"
             self._problem(slide.row, "slide_id", f'"{slide.slide_id}" {again} in row {first.row}')
-        for slide, first in _repeats(slides, lambda s: s.path.resolve()):
+        found = [slide for slide in slides if slide.path != self.manifest]
+        for slide, first in _repeats(found, lambda s: s.path.resolve()):
             whose = "another patient" if slide.patient_id != first.patient_id else "this patient"
             self._problem(slide.row, "path", f"is that of row {first.row} already, {whose}'s")
         spelt: dict[str, Slide] = {}
@@ -272,6 +273,8 @@ class _ManifestReader:
         columns += [self.label] if self.label else []
         columns += self.numeric
         for row in self.rows:
+            if not row["patient_id"]:
+                continue  # said already
             first = firsts.setdefault(row["patient_id"], row)
             for column in dict.fromkeys(columns):
                 if row[column] != first[column]:
@@ -342,13 +345,20 @@ def _repeats(
     first_with: dict[object, Slide] = {}
     for slide in slides:
         first = first_with.setdefault(key(slide), slide)
-        if first is not slide:
+        if first is not slide and key(slide):
             yield slide, first
 
 
 def _cannot_name_a_file(identifier: str) -> bool:
     unsafe = identifier.startswith(".") or _UNSAFE_IN_FILE_NAME.search(identifier)
     return bool(unsafe) or len(identifier.encode()) > 120
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # too long a name, a folder one may not enter, a NUL
+        return False
 
 
 def _number(text: str) -> float | None:

@@ -13,7 +13,9 @@ class CohortSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     manifest: Path = Field(description="CSV, one row per image source; relative to the study file")
-    label: str | None = Field("label", description="column with 0 (no metastasis) or 1")
+    label: str = Field(
+        "label", description='column with 0 (no metastasis) or 1; "" where it is not known'
+    )
     endpoints: dict[str, Endpoint] = Field(
         default_factory=dict, description="name of an endpoint -> its time and event columns"
     )

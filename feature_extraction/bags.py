@@ -1,6 +1,7 @@
 """The bag: patch embeddings of one slide in HDF5. `docs/formats.md` is its specification."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -99,13 +100,17 @@ def read_bag(path: Path) -> Bag:
             )
         if not np.isfinite(features).all():
             raise FileFormatError(f'bag "{path.name}" holds NaN or infinity; extract it again')
+        image_index = _optional_rows(path, file, "image_index", len(features))
+        images = tuple(_texts(path, file))
+        if image_index is not None and images and not _all_within(image_index, len(images)):
+            raise FileFormatError(f'bag "{path.name}": image_index names none of its images')
         return Bag(
             features=features,
             coords=coords,
             attributes=_attributes(file),
             grid=_attributes(file["coords"]),
-            image_index=_optional_rows(path, file, "image_index", len(features)),
-            images=tuple(_texts(path, file)),
+            image_index=image_index,
+            images=images,
             quality=dict(_quality(path, file, len(features))),
         )
 
@@ -123,14 +128,17 @@ def read_bag_attributes(path: Path) -> Mapping[str, Attribute]:
         return _attributes(file)
 
 
-def _opened(path: Path) -> h5py.File:
+@contextmanager
+def _opened(path: Path) -> Iterator[h5py.File]:
+    """Open the file at `path`; whatever HDF5 says of damage met while reading is one error."""
     try:
-        return h5py.File(path, "r")
+        with h5py.File(path, "r") as file:
+            yield file
     except FileNotFoundError as error:
         raise FileFormatError(f'bag "{path}" does not exist; run cmil extract') from error
-    except OSError as error:
+    except (OSError, KeyError, ValueError, RuntimeError, MemoryError) as error:
         raise FileFormatError(
-            f'bag "{path.name}" is truncated or not HDF5; delete it and run cmil extract'
+            f'bag "{path.name}" is truncated, damaged or not HDF5; delete it and run cmil extract'
         ) from error
 
 
@@ -163,19 +171,15 @@ def _array(path: Path, file: h5py.File, name: str, kinds: str) -> NDArray[np.gen
     dataset = _dataset(path, file, name)
     if dataset.dtype.kind not in kinds:
         raise FileFormatError(f'bag "{path.name}": "{name}" has type {dataset.dtype}')
-    try:
-        return np.asarray(dataset[()])
-    except OSError as error:
-        raise FileFormatError(
-            f'bag "{path.name}": "{name}" cannot be read, the file is damaged; extract it again'
-        ) from error
+    return np.asarray(dataset[()])
 
 
 def _floats(path: Path, file: h5py.File, name: str) -> NDArray[np.floating]:
     values = _array(path, file, name, "f")
     if values.dtype == np.float16:
         return values.astype(np.float16, copy=False)
-    return values.astype(np.float32, copy=False)
+    with np.errstate(over="ignore"):  # what becomes infinite is refused
+        return values.astype(np.float32, copy=False)
 
 
 def _optional_rows(path: Path, file: h5py.File, name: str, rows: int) -> NDArray[np.int32] | None:
@@ -187,14 +191,27 @@ def _optional_rows(path: Path, file: h5py.File, name: str, rows: int) -> NDArray
     return values.astype(np.int32)
 
 
+def _all_within(indices: NDArray[np.int32], count: int) -> bool:
+    return bool(((indices >= 0) & (indices < count)).all())
+
+
 def _texts(path: Path, file: h5py.File) -> list[str]:
     if "images" not in file:
         return []
-    return [str(name) for name in _dataset(path, file, "images").asstr()[()]]
+    names = _dataset(path, file, "images")
+    if h5py.check_string_dtype(names.dtype) is None or names.ndim != 1:
+        raise FileFormatError(f'bag "{path.name}": "images" {names.shape} has type {names.dtype}')
+    return [str(name) for name in names.asstr()[()]]
 
 
 def _quality(path: Path, file: h5py.File, rows: int) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    for metric in file.get("quality", ()):
+    if "quality" not in file:
+        return
+    if not isinstance(file.get("quality", getlink=True), h5py.HardLink):
+        raise FileFormatError(f'bag "{path.name}": "quality" is a link to elsewhere; refused')
+    if not isinstance(file["quality"], h5py.Group):
+        raise FileFormatError(f'bag "{path.name}": "quality" is not a group')
+    for metric in file["quality"]:
         values = _array(path, file, f"quality/{metric}", "f")
         if values.shape != (rows,):
             raise FileFormatError(f'bag "{path.name}": quality "{metric}" {values.shape}')
@@ -204,7 +221,9 @@ def _quality(path: Path, file: h5py.File, rows: int) -> Iterator[tuple[str, NDAr
 def _attributes(holder: h5py.File | h5py.Dataset) -> dict[str, Attribute]:
     plain: dict[str, Attribute] = {}
     for name, value in holder.attrs.items():
-        if isinstance(value, np.generic):
+        if isinstance(value, bytes):  # a string of fixed length
+            plain[name] = value.decode("utf-8", errors="replace")
+        elif isinstance(value, np.generic):
             plain[name] = value.item()
         elif isinstance(value, (str, int, float)):
             plain[name] = value

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from importlib.metadata import version
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,6 +104,7 @@ def _provenance(
 ) -> dict[str, Attribute]:
     return {
         "slide_id": slide.slide_id,
+        "software": f"cmil {version('cmil')}",
         "encoder": encoder.name,
         "encoder_digest": encoder.digest,
         "precision": encoder.precision,
@@ -111,7 +113,7 @@ def _provenance(
         "images_are": settings.images,
         "patch_px": settings.patch_px,
         "mpp_read": geometry.source_mpp or "unknown",
-        "mpp_used": geometry.patch_mpp or "native",
+        "mpp_used": settings.mpp,
         "stain": "none",
         "min_stained": settings.min_stained,
     }

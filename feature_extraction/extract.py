@@ -109,9 +109,10 @@ def _patches_if_made_by(path: Path, made_by: str) -> int:
 
 
 def _read_state(path: Path) -> Mapping[str, Any]:
-    if not path.exists():
-        return {}
-    state = read_json(path)
+    try:
+        state = read_json(path)
+    except FileFormatError:
+        return {}  # it only saves work; absent or damaged, the slide is looked at afresh
     return state if isinstance(state, dict) else {}
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cohorts.errors import ImageError
-from cohorts.manifest import Slide, SourceKind
+from cohorts.manifest import MPP_RANGE, Slide, SourceKind
 from feature_extraction.settings import ExtractionSettings
 from feature_extraction.sources import Canvas, Source
 from feature_extraction.sources.canvas import Rgb, padded_to_square, resized
@@ -124,6 +124,11 @@ def geometry_of(slide: Slide, canvas: Canvas, settings: ExtractionSettings) -> G
         image is smaller than one patch.
     """
     stated = Mpp(slide.mpp) if slide.mpp is not None else canvas.mpp
+    if stated is not None and not MPP_RANGE[0] <= stated <= MPP_RANGE[1]:
+        raise ImageError(
+            f"states {stated:g} microns per pixel, which cannot be; give the right resolution in "
+            'the manifest\'s column "mpp", e.g. 0.25'
+        )
     width, height = canvas.dimensions
     if settings.mpp == "native":
         side, patch_mpp = settings.patch_px, stated

@@ -61,10 +61,9 @@ def stained_share(
     height, width = mask.shape
     sums = np.zeros((height + 1, width + 1), dtype=np.int64)
     sums[1:, 1:] = mask.cumsum(axis=0).cumsum(axis=1)
-    scale = np.array([width / dimensions[0], height / dimensions[1]])
-    first = np.floor(coords * scale).astype(np.int64)
-    first = np.minimum(first, [width - 1, height - 1])
-    last = np.ceil((coords + side) * scale).astype(np.int64)
+    # Whole numbers: a float's last bit would draw in a row of mask pixels a patch only borders on.
+    first = np.minimum(coords * [width, height] // dimensions, [width - 1, height - 1])
+    last = -(-(coords + side) * [width, height] // dimensions)
     last = np.clip(last, first + 1, [width, height])
     (x0, y0), (x1, y1) = first.T, last.T
     stained = sums[y1, x1] - sums[y0, x1] - sums[y1, x0] + sums[y0, x0]

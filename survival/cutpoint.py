@@ -130,7 +130,13 @@ def freeze_cutpoint(
         lock = read_lock(path)
         check_lock(path, lock, predictions, cohort_digest)
         return lock
-    cut = fit_cutpoint(_development(predictions), cohort_digest, method)
+    development = _development(predictions)
+    if development.empty:
+        raise DataError(
+            f'"{path}" does not exist and there is no development patient to fit a cut-point on; '
+            "copy the cutpoint.json of the study the model comes from"
+        )
+    cut = fit_cutpoint(development, cohort_digest, method)
     write_lock(path, cut)
     _log.info(
         'cut-point %.4g, the %s of %d out-of-fold development scores, locked in "%s"',
@@ -212,7 +218,7 @@ def read_lock(path: Path) -> CutPoint:
     content = read_json(path)
     if not isinstance(content, dict) or content.pop("format", None) != _FORMAT:
         raise FileFormatError(f'"{path}" is not a cut-point lock (format "{_FORMAT}")')
-    version = content.pop("version", None)
+    version = content.pop("format_version", None)
     if version != _VERSION:
         raise FileFormatError(
             f'"{path}" has version {version} of the cut-point lock and this software reads '
@@ -228,7 +234,7 @@ def read_lock(path: Path) -> CutPoint:
 
 
 def _write(path: Path, cut: CutPoint) -> None:
-    write_json(path, {"format": _FORMAT, "version": _VERSION, **cut.model_dump()})
+    write_json(path, {"format": _FORMAT, "format_version": _VERSION, **cut.model_dump()})
 
 
 def _changes(lock: CutPoint, predictions: pd.DataFrame, cohort_digest: str) -> list[str]:

@@ -32,6 +32,7 @@ class GatedAttention(Aggregator):
         values, gates = self.values_and_gates(projected).chunk(2, dim=-1)
         relevance = self.weigh(torch.tanh(values) * torch.sigmoid(gates)).squeeze(-1)
         attention = torch.softmax(relevance.masked_fill(~mask, -torch.inf), dim=1)
-        contributions = attention * (projected @ self.classify.weight[0])
+        evidence = projected @ self.classify.weight[0]
+        contributions = (attention * evidence).masked_fill(~mask, 0)
         logits = contributions.sum(dim=1) + self.classify.bias
         return Aggregation(logits, contributions, attention)

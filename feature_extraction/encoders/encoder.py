@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from cohorts.errors import EncoderError
 from cohorts.files import digest_of
 from feature_extraction.settings import Channels
 
@@ -49,7 +50,13 @@ class Encoder:
         self._mean = torch.tensor(mean, device=device).view(1, 3, 1, 1) * 255
         self._scale = 1 / (torch.tensor(std, device=device).view(1, 3, 1, 1) * 255)
         probe = np.full((1, input_px, input_px, 3), 255, dtype=np.uint8)
-        self.dimension = int(self(probe).shape[1])
+        try:
+            self.dimension = int(self(probe).shape[1])
+        except (RuntimeError, ValueError, AssertionError) as error:
+            raise EncoderError(
+                f'encoder "{name}" does not take patches of {input_px} x {input_px} pixels '
+                f"({' '.join(str(error).split())}); choose another patch_px"
+            ) from error
         self.digest = digest_of(
             [name, self.dimension, _digest_of_weights(network), list(mean), list(std), input_px]
         )

@@ -41,14 +41,14 @@ class Architecture:
     ----------
     network
         Maps (B, 3, H, W) to (B, D).
-    head
-        Prefix of the classifier's names in a file of weights; those may be there or not.
+    heads
+        Prefixes of the classifiers' names in a file of weights; those may be there or not.
     input_px
         The only input size it takes, or None where any size will do.
     """
 
     network: nn.Module
-    head: str
+    heads: tuple[str, ...]
     mean: Channels
     std: Channels
     input_px: int | None
@@ -125,10 +125,10 @@ def _build_timm(name: str, *, pretrained: bool) -> Architecture:
     with _explained_download(f"timm:{name}"):
         network = timm.create_model(name, pretrained=pretrained, num_classes=0)
     facts: dict[str, Any] = dict(vars(network)["pretrained_cfg"])
-    head = facts.get("classifier") or "head"
+    heads = facts.get("classifier") or "head"
     return Architecture(
         network,
-        head if isinstance(head, str) else head[0],
+        (heads,) if isinstance(heads, str) else tuple(heads),
         _channels(facts.get("mean", IMAGENET_MEAN)),
         _channels(facts.get("std", IMAGENET_STD)),
         int(facts["input_size"][1]) if facts.get("fixed_input_size") else None,
@@ -149,8 +149,8 @@ def _build_torchvision(name: str, *, pretrained: bool) -> Architecture:
     if not linear:
         raise EncoderError(f"torchvision:{name} has no linear classifier to leave out; use timm")
     network.set_submodule(linear[-1], nn.Identity())
-    fixed = 224 if name.startswith("vit_") else None
-    return Architecture(network, linear[-1], IMAGENET_MEAN, IMAGENET_STD, fixed)
+    fixed = getattr(network, "image_size", None)
+    return Architecture(network, (linear[-1],), IMAGENET_MEAN, IMAGENET_STD, fixed)
 
 
 def _load_weights(architecture: Architecture, weights: Path) -> None:
@@ -162,11 +162,8 @@ def _load_weights(architecture: Architecture, weights: Path) -> None:
         raise EncoderError(
             f'weights "{weights.name}" are not a whole .safetensors file ({error})'
         ) from error
-    backbone = {
-        name: tensor
-        for name, tensor in tensors.items()
-        if not name.startswith(f"{architecture.head}.")
-    }
+    heads = tuple(f"{head}." for head in architecture.heads)
+    backbone = {name: tensor for name, tensor in tensors.items() if not name.startswith(heads)}
     try:
         fit = architecture.network.load_state_dict(backbone, strict=False)
     except RuntimeError as error:
@@ -197,6 +194,11 @@ def _explained_download(encoder: str) -> Iterator[None]:
             f'the pretrained weights of "{encoder}" are not on this machine and cannot be '
             "downloaded; on a machine with a network save them as .safetensors, copy the file "
             "here and name it with --weights FILE.safetensors"
+        ) from error
+    except RuntimeError as error:  # timm: a tag that is not known, or no weights published
+        raise EncoderError(
+            f'encoder "{encoder}" cannot be built: {" ".join(str(error).split())} Choose another '
+            "name, or give weights with --weights FILE.safetensors"
         ) from error
 
 

@@ -16,7 +16,7 @@ class StainFilters(nn.Module):
     """How much of a patch is stained how deeply, at which scale, in which light.
 
     In Giemsa-stained cells the nucleus absorbs red and green light, the red cell green and blue,
-    blue cytoplasm mostly red. So absorbance by channel, at four scales from chromatin to clumps,
+    blue cytoplasm mostly red. So absorbance by channel, at five scales from chromatin to clumps,
     tells nuclei, crowded nuclei and red cells apart. For every channel and scale it gives the
     share of the patch beyond each of six absorbances, the contrast with the next scale, and the
     deepest place; nothing is learnt, so it needs neither download nor training.

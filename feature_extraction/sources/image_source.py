@@ -1,5 +1,6 @@
 """Folders and lists of ordinary images: fields of view, or single cells."""
 
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
@@ -15,6 +16,15 @@ from feature_extraction.units import Level0Px, Mpp, PatchPx
 # A field of view has a few million pixels. More than this is a slide, or a file made to exhaust
 # memory; Pillow's own limit lies higher and only warns.
 MAX_PIXELS = 80_000_000
+# What Pillow raises on damaged pixels, headers and EXIF.
+_DECODING_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    struct.error,
+    Image.DecompressionBombError,
+)
 
 
 class ImageSource:
@@ -31,7 +41,8 @@ class ImageSource:
             file
             for file in folder.rglob("*")
             if file.suffix.lower() in IMAGE_SUFFIXES | {".tif", ".tiff"}
-            and not file.name.startswith(".")
+            and not any(part.startswith(".") for part in file.relative_to(folder).parts)
+            and file.is_file()
         )
         if not files:
             raise ImageError(f'folder "{folder.name}" holds no image (JPEG, PNG, TIFF or BMP)')
@@ -44,6 +55,8 @@ class ImageSource:
             lines = listing.read_text(encoding="utf-8-sig").splitlines()
         except UnicodeDecodeError as error:
             raise ImageError(f'list "{listing.name}" is not UTF-8 text') from error
+        except OSError as error:
+            raise ImageError(f'list "{listing.name}" cannot be read: {error.strerror}') from error
         names = [line.strip() for line in lines if line.strip()]
         if not names:
             raise ImageError(f'list "{listing.name}" names no image')
@@ -119,8 +132,12 @@ def decode_image(path: Path) -> Rgb:
                     f'image "{path.name}" has {image.width} x {image.height} pixels, more than '
                     f"{MAX_PIXELS // 1_000_000} million; give it as a pyramidal TIFF"
                 )
+            if image.mode in {"I", "F"}:
+                raise ImageError(
+                    f'image "{path.name}" has 32-bit pixels of unknown range; save it with 8 bits'
+                )
             return _as_rgb(ImageOps.exif_transpose(image))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except _DECODING_ERRORS as error:
         raise ImageError(
             f'image "{path.name}" cannot be decoded ({" ".join(str(error).split())}); '
             "it is truncated or not an image: replace or remove it"

@@ -51,7 +51,10 @@ class OpenSlideCanvas:
                 "complete and under its own name?"
             ) from error
         except (openslide.OpenSlideError, FileNotFoundError) as error:
-            raise ImageError(f'OpenSlide cannot open "{path.name}": {_one_line(error)}') from error
+            raise ImageError(
+                f'OpenSlide cannot open "{path.name}": {_one_line(error)}; the file is damaged or '
+                "incomplete: replace it or remove its row"
+            ) from error
         self._background = self._background_colour()
 
     @property

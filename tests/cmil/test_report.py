@@ -164,13 +164,14 @@ def folder(study: Path, tmp_path: Path) -> Path:
     return shutil.copytree(study, tmp_path / "copy")
 
 
-def report(out: Path) -> Page:
+def report(out: Path, endpoints: tuple[str, ...] = ("overall survival",)) -> Page:
     written = write_report(
         out,
         title=f"Study of {NASTY}",
         cohort=cohort_of(predictions_of(CENTRES)),
         excluded={"lost": "no readable slide"},
         failed_slides=[f'slide "lost-1" (manifest row 74): {NASTY} ends early'],
+        endpoints=endpoints,
         settings_text=f'[cohort]\nmanifest = "{NASTY}"',
         encoder_note="Untrained: for trials only.",
     )
@@ -271,8 +272,7 @@ def test_survival_is_that_of_the_tables(page: Page, study: Path) -> None:
 
 
 def test_without_endpoint_the_page_says_so(folder: Path) -> None:
-    shutil.rmtree(folder / "survival")
-    page = report(folder)
+    page = report(folder, endpoints=())
     assert "The study names no endpoint" in page.text
     assert "Kaplan-Meier" not in page.source
     assert "Cut-point" not in page.text

@@ -196,8 +196,8 @@ def test_other_content_never_overwrites_a_lock(predictions: pd.DataFrame, tmp_pa
         ("{", "not valid JSON"),
         ("[]", "not a cut-point lock"),
         ('{"format": "cmil-bundle"}', "not a cut-point lock"),
-        ('{"format": "cmil-cutpoint", "version": 2}', "version 2 .* upgrade"),
-        ('{"format": "cmil-cutpoint", "version": 1, "value": 0.5}', "damaged .* method, n"),
+        ('{"format": "cmil-cutpoint", "format_version": 2}', "version 2 .* upgrade"),
+        ('{"format": "cmil-cutpoint", "format_version": 1, "value": 0.5}', "damaged .* method, n"),
     ],
 )
 def test_file_that_is_no_lock_is_refused(tmp_path: Path, content: str, said: str) -> None:

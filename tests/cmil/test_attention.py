@@ -1,0 +1,112 @@
+"""Attention files hold what the model said of every instance, slide by slide."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from cmil.attention import attention_path, read_attention, write_attention
+from cmil.bundle import ModelBundle
+from cmil.patient_bags import PatientBags
+from cmil.prediction import PatientPrediction, predict_patient
+from cohorts.errors import FileFormatError
+from cohorts.manifest import Cohort
+from feature_extraction.bags import bag_path, read_bag
+
+
+@pytest.fixture
+def said(trained: tuple[ModelBundle, Path], toy_bags: PatientBags) -> PatientPrediction:
+    return predict_patient(trained[0], "P19", toy_bags.bags["P19"])
+
+
+@pytest.fixture
+def folder(toy_bags: PatientBags, said: PatientPrediction, tmp_path: Path) -> Path:
+    """Attention of patient P19, of two slides."""
+    write_attention(tmp_path, toy_bags.bags["P19"], said, "d" * 64)
+    return tmp_path
+
+
+def test_attention_of_all_slides_of_a_patient_sums_to_one(folder: Path) -> None:
+    slides = [read_attention(attention_path(folder, f"P19-{i}")) for i in (0, 1)]
+    assert sum(slide.attention.sum() for slide in slides) == pytest.approx(1, abs=1e-6)
+    assert [slide.patient_instances for slide in slides] == [11, 11]
+    relative = np.concatenate([slide.relative for slide in slides])
+    assert relative.mean() == pytest.approx(1, abs=1e-6)
+    assert slides[0].attention.max() > slides[1].attention.max()  # the planted instance
+
+
+def test_rows_are_those_of_the_bags(
+    folder: Path, toy: tuple[Cohort, Path], said: PatientPrediction
+) -> None:
+    first = 0
+    for slide in toy[0].slides_of("P19"):
+        bag = read_bag(bag_path(toy[1], slide.slide_id))
+        looked = read_attention(attention_path(folder, slide.slide_id))
+        part = slice(first, first + len(bag))
+        first += len(bag)
+        assert np.array_equal(looked.coords, bag.coords)
+        assert np.array_equal(looked.attention, said.attention[part])
+        assert np.array_equal(looked.contribution, said.contributions[part])
+    assert first == 11
+
+
+def test_contributions_sum_to_the_logit_less_the_bias(
+    folder: Path, trained: tuple[ModelBundle, Path], said: PatientPrediction
+) -> None:
+    slides = [read_attention(attention_path(folder, f"P19-{i}")) for i in (0, 1)]
+    bias = np.mean([model.classify.bias.item() for model in trained[0].models])
+    total = sum(slide.contribution.sum() for slide in slides)
+    assert total == pytest.approx(said.logit - bias, abs=1e-5)
+
+
+def test_without_attention_contributions_take_its_place(
+    toy_bags: PatientBags, said: PatientPrediction, tmp_path: Path
+) -> None:
+    write_attention(tmp_path, toy_bags.bags["P19"], replace(said, attention=None), "d" * 64)
+    slide = read_attention(attention_path(tmp_path, "P19-1"))
+    assert slide.attention is None
+    assert np.array_equal(slide.relative, slide.contribution * 11)
+
+
+def test_file_says_what_made_it(folder: Path) -> None:
+    with h5py.File(attention_path(folder, "P19-0")) as file:
+        assert file.attrs["format"] == "cmil-attention"
+        assert file.attrs["slide_id"] == "P19-0"
+        assert file.attrs["model_digest"] == "d" * 64
+
+
+@pytest.mark.parametrize("kept", [0, 10, 500])
+def test_truncated_file_is_refused(folder: Path, kept: int) -> None:
+    path = attention_path(folder, "P19-0")
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(FileFormatError, match=r"P19-0\.h5.* missing or damaged; run cmil predict"):
+        read_attention(path)
+
+
+def test_missing_file_is_refused(folder: Path) -> None:
+    with pytest.raises(FileFormatError, match="missing or damaged"):
+        read_attention(attention_path(folder, "P19-7"))
+
+
+def test_bag_is_not_taken_for_attention(toy: tuple[Cohort, Path]) -> None:
+    with pytest.raises(FileFormatError, match="missing or damaged"):
+        read_attention(bag_path(toy[1], "P19-0"))
+
+
+@pytest.mark.parametrize("name", ["coords", "contribution"])
+def test_file_without_an_array_is_refused(folder: Path, name: str) -> None:
+    path = attention_path(folder, "P19-0")
+    with h5py.File(path, "r+") as file:
+        del file[name]
+    with pytest.raises(FileFormatError, match="missing or damaged"):
+        read_attention(path)
+
+
+def test_newer_version_says_what_to_upgrade(folder: Path) -> None:
+    path = attention_path(folder, "P19-0")
+    with h5py.File(path, "r+") as file:
+        file.attrs["format_version"] = 2
+    with pytest.raises(FileFormatError, match="newer version; upgrade cmil"):
+        read_attention(path)

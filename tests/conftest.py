@@ -1,0 +1,133 @@
+"""A small study on images drawn here, run through the command line as a user would."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+SETTINGS = """title = "Small study"
+seed = 3
+
+[cohort]
+manifest = "cohort.csv"
+label = "metastasis"
+
+[cohort.endpoints."overall survival"]
+time = "os_months"
+event = "os_event"
+
+[extraction]
+encoder = "stain-filters"
+mpp = "native"
+patch_px = 48
+
+[mil]
+folds = 2
+epochs = 30
+hidden = 16
+attention_width = 8
+
+[survival]
+covariates = ["age_months"]
+"""
+
+
+@dataclass(frozen=True)
+class SmallStudy:
+    """A folder with `study.toml`, `cohort.csv` and the images it names."""
+
+    folder: Path
+
+    @property
+    def settings(self) -> Path:
+        return self.folder / "study.toml"
+
+    @property
+    def manifest(self) -> Path:
+        return self.folder / "cohort.csv"
+
+    def images_of(self, patient_id: str) -> list[Path]:
+        return sorted((self.folder / "images" / patient_id).iterdir())
+
+
+def draw_field(rng: np.random.Generator, *, positive: bool) -> np.ndarray:
+    """Pale glass, pink discs, one lymphocyte, and where positive a clump of dark nuclei."""
+    image = np.full((96, 144, 3), (232, 226, 236), dtype=np.uint8)
+    for _ in range(12):
+        centre = tuple(int(v) for v in rng.integers(8, (136, 88)))
+        cv2.circle(image, centre, 7, (214, 170, 180), -1, cv2.LINE_AA)
+    cv2.circle(image, (int(rng.integers(10, 134)), 12), 6, (70, 40, 130), -1, cv2.LINE_AA)
+    if positive:
+        x, y = rng.integers(24, (120, 72))
+        for dx, dy in ((-8, -5), (8, -5), (0, 8), (-12, 8), (12, 9)):
+            cv2.circle(image, (int(x + dx), int(y + dy)), 8, (88, 60, 150), -1, cv2.LINE_AA)
+    noise = rng.normal(0, 3, image.shape)
+    return np.clip(image + noise, 0, 255).astype(np.uint8)
+
+
+def write_study(folder: Path) -> SmallStudy:
+    """Twelve development patients in one centre, six external ones in each of two."""
+    rng = np.random.default_rng(11)
+    lines = ["patient_id,slide_id,path,centre,split,metastasis,os_months,os_event,age_months"]
+    for centre, split, size in (
+        ("A", "development", 12),
+        ("B", "external", 6),
+        ("C", "external", 6),
+    ):
+        for number in range(size):
+            patient, positive = f"{centre}{number:02d}", number % 2 == 1
+            (folder / "images" / patient).mkdir(parents=True)
+            for field in range(3):
+                image = draw_field(rng, positive=positive and field == 1)
+                path = folder / "images" / patient / f"field {field}.png"
+                cv2.imwrite(str(path), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+            months = rng.exponential(20 if positive else 60) + 1
+            row = [patient, f"{patient}-1", f"images/{patient}", centre, split, int(positive)]
+            row += [f"{months:.1f}", int(rng.random() < 0.7), f"{rng.uniform(2, 90):.0f}"]
+            lines.append(",".join(str(value) for value in row))
+    (folder / "cohort.csv").write_text("\n".join(lines) + "\n")
+    (folder / "study.toml").write_text(SETTINGS)
+    return SmallStudy(folder)
+
+
+@pytest.fixture
+def small_study(tmp_path: Path) -> SmallStudy:
+    return write_study(tmp_path / "study")
+
+
+@pytest.fixture(scope="session")
+def finished_study(tmp_path_factory: pytest.TempPathFactory) -> tuple[SmallStudy, Path]:
+    """A study that ran through undisturbed, and its results; not to be changed."""
+    folder = tmp_path_factory.mktemp("finished")
+    study = write_study(folder / "study")
+    done = run_cmil("run", study.settings, "--out", folder / "out", "--threads", 2)
+    assert done.returncode == 0, done.stderr
+    return study, folder / "out"
+
+
+def run_cmil(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = command_of(*arguments)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+
+
+def command_of(*arguments: object) -> Sequence[str]:
+    # Warnings are errors in the processes that the tests start, too.
+    strict = ["-W", "error::UserWarning", "-W", "error::RuntimeWarning"]
+    return [sys.executable, *strict, "-m", "cmil.cli", *(str(a) for a in arguments)]
+
+
+@pytest.fixture
+def cmil() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs `cmil` with the given arguments in a process of its own."""
+    return run_cmil
+
+
+@pytest.fixture
+def cmil_command() -> Callable[..., Sequence[str]]:
+    """The command line of `cmil` with the given arguments, for a process that is killed."""
+    return command_of

@@ -1,0 +1,293 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from cohorts.errors import FileFormatError
+from feature_extraction.bags import (
+    FORMAT_VERSION,
+    Bag,
+    bag_path,
+    read_bag,
+    read_bag_attributes,
+    write_bag,
+)
+
+GRID = {
+    "patch_size": 32,
+    "patch_size_level0": 64,
+    "level0_magnification": 40.0,
+    "target_magnification": 20.0,
+    "overlap": 0,
+    "name": "S1",
+    "level0_width": 640,
+    "level0_height": 480,
+}
+
+
+def made(dtype: str = "float16", rows: int = 5) -> Bag:
+    random = np.random.default_rng(3)
+    return Bag(
+        features=random.normal(size=(rows, 7)).astype(dtype),
+        coords=random.integers(0, 10**10, (rows, 2)),
+        attributes={"slide_id": "S1", "encoder": "µ:net", "patches": rows, "mpp_used": 0.5},
+        grid=GRID,
+        image_index=np.arange(rows, dtype=np.int32) % 2,
+        images=("a.png", "Zoë/b.png"),
+        quality={"stained": random.random(rows).astype(np.float32)},
+    )
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    write_bag(tmp_path / "S1.h5", made())
+    return tmp_path / "S1.h5"
+
+
+def refusal_of(path: Path) -> str:
+    with pytest.raises(FileFormatError) as refusal:
+        read_bag(path)
+    assert len(str(refusal.value).splitlines()) == 1
+    assert path.name in str(refusal.value)
+    return str(refusal.value)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_a_bag_is_read_back(tmp_path: Path, dtype: str) -> None:
+    bag = made(dtype)
+    path = bag_path(tmp_path, "S1")
+    write_bag(path, bag)
+    read = read_bag(path)
+    assert read.features.dtype == dtype
+    assert read.coords.dtype == np.int64
+    np.testing.assert_array_equal(read.features, bag.features)
+    np.testing.assert_array_equal(read.coords, bag.coords)
+    np.testing.assert_array_equal(read.image_index, bag.image_index)
+    assert read.images == bag.images
+    assert list(read.quality) == ["stained"]
+    np.testing.assert_array_equal(read.quality["stained"], bag.quality["stained"])
+    assert dict(read.grid) == GRID
+    expected = {**bag.attributes, "format": "cmil-bag", "format_version": FORMAT_VERSION}
+    assert dict(read.attributes) == expected
+    assert dict(read_bag_attributes(path)) == expected
+    assert len(read) == 5
+
+
+def test_a_bag_of_a_slide_names_no_images(tmp_path: Path) -> None:
+    write_bag(tmp_path / "a.h5", Bag(made().features, made().coords))
+    read = read_bag(tmp_path / "a.h5")
+    assert read.image_index is None
+    assert read.images == ()
+    assert dict(read.quality) == {}
+
+
+def test_the_layout_is_tridents_contiguous_and_uncompressed(path: Path) -> None:
+    with h5py.File(path) as file:
+        for name in ("features", "coords", "image_index", "images", "quality/stained"):
+            assert file[name].chunks is None
+            assert file[name].compression is None
+        assert file["features"].attrs["encoder"] == "µ:net"
+        assert set(file["coords"].attrs) == set(GRID)
+        assert file["coords"].attrs["patch_size_level0"] == 64
+        assert file["coords"].dtype == np.int64
+        assert file.attrs["format"] == "cmil-bag"
+
+
+def test_the_same_bag_has_the_same_bytes(tmp_path: Path, path: Path) -> None:
+    write_bag(tmp_path / "again.h5", made())
+    assert (tmp_path / "again.h5").read_bytes() == path.read_bytes()
+
+
+def test_a_writing_that_breaks_off_leaves_no_file(tmp_path: Path) -> None:
+    unwritable = Bag(made().features, made().coords, quality={"odd": np.array([object()])})
+    with pytest.raises(TypeError):
+        write_bag(tmp_path / "a.h5", unwritable)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bag_like_tridents_is_read(tmp_path: Path) -> None:
+    bag = made("float32")
+    with h5py.File(tmp_path / "S1.h5", "w") as file:
+        file.create_dataset(
+            "features", data=bag.features, chunks=(2, 7), maxshape=(None, 7), compression="gzip"
+        )
+        coords = file.create_dataset("coords", data=bag.coords, chunks=(2, 2), maxshape=(None, 2))
+        coords.attrs["patch_size"] = np.int64(256)
+        coords.attrs["name"] = np.bytes_("S1")
+        coords.attrs["levels"] = np.arange(3)
+    read = read_bag(tmp_path / "S1.h5")
+    np.testing.assert_array_equal(read.features, bag.features)
+    np.testing.assert_array_equal(read.coords, bag.coords)
+    assert dict(read.attributes) == {}
+    assert dict(read.grid) == {"patch_size": 256, "name": "S1"}
+
+
+@pytest.mark.parametrize("kind", ["<f8", ">f4"])
+def test_a_bag_like_clams_is_read(tmp_path: Path, kind: str) -> None:
+    features = made("float32").features
+    with h5py.File(tmp_path / "S1.h5", "w") as file:
+        file["features"] = features.astype(kind)
+        file["coords"] = np.arange(10, dtype=np.int32).reshape(5, 2)
+    read = read_bag(tmp_path / "S1.h5")
+    assert read.features.dtype == np.float32
+    np.testing.assert_array_equal(read.features, features)
+    assert read.coords.dtype == np.int64
+    assert read.coords.tolist()[4] == [8, 9]
+
+
+def test_an_absent_bag_and_what_is_no_bag_are_refused(tmp_path: Path) -> None:
+    assert "does not exist; run cmil extract" in refusal_of(tmp_path / "none.h5")
+    (tmp_path / "text.h5").write_text("patient_id,score\n")
+    assert "not HDF5" in refusal_of(tmp_path / "text.h5")
+    assert "not HDF5" in refusal_of(tmp_path)
+
+
+@pytest.mark.parametrize("left", [0, 7, 100, 0.5, 0.99])
+def test_a_truncated_bag_is_refused(path: Path, left: float) -> None:
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(left if left >= 1 else left * len(whole))])
+    assert "truncated" in refusal_of(path)
+    with pytest.raises(FileFormatError, match="truncated"):
+        read_bag_attributes(path)
+
+
+def test_damage_anywhere_in_the_structure_is_one_line(path: Path) -> None:
+    """The structure is what lies about the arrays; a changed number in an array is a number."""
+    bag = made()
+    write_bag(path, Bag(bag.features, bag.coords, bag.attributes, bag.grid, quality=bag.quality))
+    whole = path.read_bytes()
+    refused = 0
+    for start in range(8, 1600, 16):
+        path.write_bytes(whole[:start] + b"\xa5" * 8 + whole[start + 8 :])
+        try:
+            read_bag(path)
+        except FileFormatError as error:
+            assert path.name in str(error)
+            assert len(str(error).splitlines()) == 1
+            refused += 1
+    assert refused > 10
+
+
+def spoil(path: Path, change: Callable[[h5py.File], None]) -> str:
+    with h5py.File(path, "r+") as file:
+        change(file)
+    return refusal_of(path)
+
+
+def replace(name: str, values: object) -> Callable[[h5py.File], None]:
+    def change(file: h5py.File) -> None:
+        del file[name]
+        file[name] = values
+
+    return change
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+def test_numbers_that_are_none_are_refused(path: Path, number: float) -> None:
+    features = made().features
+    features[3, 2] = number
+    assert "NaN or infinity" in spoil(path, replace("features", features))
+
+
+def test_a_number_too_large_for_32_bits_is_refused(path: Path) -> None:
+    features = made().features.astype(np.float64)
+    features[3, 2] = 1e300
+    assert "NaN or infinity" in spoil(path, replace("features", features))
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "said"),
+    [
+        ("features", np.ones((5, 7), np.int32), '"features" has type int32'),
+        ("features", np.array([b"a"] * 5), '"features" has type'),
+        ("features", np.ones((0, 7), np.float32), "holds no patch"),
+        ("features", np.ones(5, np.float32), "holds no patch"),
+        ("features", np.ones((4, 7), np.float32), "(5, 2) do not match features (4, 7)"),
+        ("coords", np.ones((5, 2), np.float32), '"coords" has type float32'),
+        ("coords", np.ones((6, 2), np.int64), "do not match"),
+        ("coords", np.ones((5, 3), np.int64), "do not match"),
+        ("image_index", np.ones(4, np.int32), '"image_index" (4,) for 5 patches'),
+        ("image_index", np.ones(5, np.float32), '"image_index" has type float32'),
+        ("image_index", np.full(5, 2, np.int32), "image_index names none of its images"),
+        ("image_index", np.full(5, -1, np.int32), "image_index names none of its images"),
+        ("images", np.ones(2, np.int32), '"images" (2,) has type int32'),
+        ("images", b"a.png", '"images" () has type'),
+        ("quality/stained", np.ones(6, np.float32), 'quality "stained" (6,)'),
+        ("quality/stained", np.ones(5, np.int32), '"quality/stained" has type int32'),
+        ("quality", np.ones(5, np.float32), '"quality" is not a group'),
+    ],
+)
+def test_arrays_of_a_wrong_type_or_length_are_refused(
+    path: Path, name: str, values: np.ndarray | bytes, said: str
+) -> None:
+    assert said in spoil(path, replace(name, values))
+
+
+@pytest.mark.parametrize("name", ["features", "coords"])
+def test_a_bag_without_its_arrays_is_refused(path: Path, name: str) -> None:
+    def remove(file: h5py.File) -> None:
+        del file[name]
+
+    assert f'has no dataset "{name}"' in spoil(path, remove)
+
+
+def test_a_group_in_place_of_an_array_is_refused(path: Path) -> None:
+    def change(file: h5py.File) -> None:
+        del file["features"]
+        file.create_group("features")
+
+    assert '"features" is not a dataset' in spoil(path, change)
+
+
+NAMES = ["features", "coords", "image_index", "images", "quality", "quality/stained"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("kind", ["soft", "external"])
+def test_a_link_to_elsewhere_is_refused(tmp_path: Path, path: Path, name: str, kind: str) -> None:
+    """It would let a bag that was sent in name any other HDF5 file on this machine."""
+    write_bag(tmp_path / "other.h5", made())
+
+    def link(file: h5py.File) -> None:
+        file.move(name, "moved")
+        soft = h5py.SoftLink("/moved")
+        file[name] = soft if kind == "soft" else h5py.ExternalLink("other.h5", f"/{name}")
+
+    assert f'"{name}" is a link to elsewhere; refused' in spoil(path, link)
+
+
+def test_storage_in_another_file_is_refused(tmp_path: Path, path: Path) -> None:
+    (tmp_path / "secret").write_bytes(bytes(5 * 7 * 4))
+
+    def change(file: h5py.File) -> None:
+        del file["features"]
+        outside = [(str(tmp_path / "secret"), 0, 5 * 7 * 4)]
+        file.create_dataset("features", (5, 7), "f4", external=outside)
+
+    assert '"features" keeps its data elsewhere; refused' in spoil(path, change)
+
+
+def test_a_virtual_dataset_is_refused(tmp_path: Path, path: Path) -> None:
+    write_bag(tmp_path / "other.h5", made("float32"))
+
+    def change(file: h5py.File) -> None:
+        del file["features"]
+        layout = h5py.VirtualLayout((5, 7), "f4")
+        layout[:] = h5py.VirtualSource(str(tmp_path / "other.h5"), "features", (5, 7))
+        file.create_virtual_dataset("features", layout)
+
+    assert '"features" keeps its data elsewhere; refused' in spoil(path, change)
+
+
+@pytest.mark.parametrize("version", [FORMAT_VERSION + 1, "2", 1.5])
+def test_a_newer_format_says_what_to_upgrade(path: Path, version: object) -> None:
+    def change(file: h5py.File) -> None:
+        file.attrs["format_version"] = version
+
+    message = spoil(path, change)
+    assert f"format version {version}" in message
+    assert "upgrade cmil" in message
+    with pytest.raises(FileFormatError, match="upgrade cmil"):
+        read_bag_attributes(path)

@@ -1,0 +1,177 @@
+"""The commands as a user runs them, on a small study drawn for the purpose."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+
+def digest_relevant(out: Path) -> dict[str, bytes]:
+    """Everything that must not differ between two runs of the same study."""
+    names = ["predictions.csv", "validation/performance.csv", "survival/cox.csv"]
+    names += ["survival/cutpoint.json", "model/model.safetensors", "model/model.json"]
+    files = [out / name for name in names]
+    files += sorted((out / "bags").glob("*.h5")) + sorted((out / "attention").glob("*.h5"))
+    return {str(file.relative_to(out)): file.read_bytes() for file in files}
+
+
+def test_help_needs_neither_torch_nor_pandas() -> None:
+    code = (
+        "import sys, cmil.cli; print(sorted({'torch', 'pandas', 'matplotlib'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_run_separates_external_patients_and_shows_them(finished_study) -> None:
+    _, out = finished_study
+    performance = pd.read_csv(out / "validation" / "performance.csv").set_index("cohort")
+    assert performance.loc["external, pooled", "auc"] > 0.9
+    page = (out / "index.html").read_text()
+    assert "Research use only" in page and "B03" in page
+    assert {p.name for p in (out / "heatmaps").glob("*.png")} >= {"A00.png", "C05.png"}
+    records = {p.parent.name for p in out.rglob("run.json")}
+    assert records == {"bags", "model", "attention", "validation", "survival", "heatmaps"}
+
+
+def test_second_run_does_nothing_again(finished_study, cmil) -> None:
+    study, out = finished_study
+    before = {
+        p: p.stat().st_mtime_ns
+        for p in out.rglob("*")
+        if p.suffix in {".h5", ".safetensors", ".png"}
+    }
+    done = cmil("run", study.settings, "--out", out, "--threads", 2)
+    assert done.returncode == 0
+    for stage in ("train", "predict", "survival", "heatmap"):
+        assert f"{stage}: up to date" in done.stderr
+    assert "0 bags made, 24 up to date" in done.stderr
+    assert {p: p.stat().st_mtime_ns for p in before} == before
+
+
+def test_changed_inputs_redo_what_they_touch_and_no_more(finished_study, cmil, tmp_path) -> None:
+    study, out = finished_study
+    folder, copy = tmp_path / "study", tmp_path / "out"
+    shutil.copytree(study.folder, folder)
+    shutil.copytree(out, copy)
+    manifest = folder / "cohort.csv"
+    lines = manifest.read_text().splitlines()
+    lines[-1] = ",".join([*lines[-1].split(",")[:6], "99.9", "0", "12"])  # an outcome corrected
+    manifest.write_text("\n".join(lines) + "\n")
+    done = cmil("run", folder / "study.toml", "--out", copy, "--threads", 2)
+    assert done.returncode == 0, done.stderr
+    assert "train: up to date" in done.stderr and "predict: up to date" in done.stderr
+    assert "survival: up to date" not in done.stderr
+    settings = (folder / "study.toml").read_text().replace("epochs = 30", "epochs = 31")
+    (folder / "study.toml").write_text(settings)
+    done = cmil("run", folder / "study.toml", "--out", copy, "--threads", 2)
+    assert done.returncode == 0, done.stderr
+    assert "0 bags made, 24 up to date" in done.stderr
+    assert "train: up to date" not in done.stderr and "predict: up to date" not in done.stderr
+    assert "cut-point re-fitted" in done.stderr
+
+
+def test_same_seed_gives_identical_files_and_threads_hardly_matter(
+    finished_study, cmil, tmp_path
+) -> None:
+    study, out = finished_study
+    again = cmil("run", study.settings, "--out", tmp_path / "again", "--threads", 2)
+    assert again.returncode == 0, again.stderr
+    assert digest_relevant(tmp_path / "again") == digest_relevant(out)
+    single = cmil("run", study.settings, "--out", tmp_path / "single", "--threads", 1)
+    assert single.returncode == 0, single.stderr
+    scores = [pd.read_csv(o / "predictions.csv")["score"] for o in (out, tmp_path / "single")]
+    assert (scores[0] - scores[1]).abs().max() < 0.01
+
+
+def test_failing_slide_is_listed_and_stops_nobody_else(small_study, cmil, tmp_path) -> None:
+    broken = small_study.images_of("B01")[0]
+    broken.write_bytes(broken.read_bytes()[:200])
+    done = cmil("run", small_study.settings, "--out", tmp_path / "out", "--threads", 2)
+    assert done.returncode == 1
+    assert 'error: slide "B01-1" (manifest row 15): image "field 0.png"' in done.stderr
+    assert "Traceback" not in done.stderr
+    predictions = pd.read_csv(tmp_path / "out" / "predictions.csv")
+    assert len(predictions) == 23 and "B01" not in set(predictions["patient_id"])
+    assert "B01" in (tmp_path / "out" / "index.html").read_text()
+
+
+def test_stages_run_one_by_one_with_files_made_elsewhere(finished_study, cmil, tmp_path) -> None:
+    study, out = finished_study
+    mine = tmp_path / "mine"
+    for stage in (
+        ["train", "--bags", out / "bags", "--threads", 2],
+        ["predict", "--bags", out / "bags", "--threads", 2],
+        ["validate", "--json"],
+        ["survival", "--json"],
+        ["heatmap", "--bags", out / "bags", "--patient", "B03"],
+    ):
+        done = cmil(stage[0], study.settings, "--out", mine, *stage[1:])
+        assert done.returncode == 0, done.stderr
+        if stage[0] == "validate":
+            assert json.loads(done.stdout)[-1]["cohort"] == "external, pooled"
+        if stage[0] == "survival":
+            assert json.loads(done.stdout)["cutpoint"]["n"] == 12
+    assert (mine / "predictions.csv").read_bytes() == (out / "predictions.csv").read_bytes()
+    assert [p.name for p in (mine / "heatmaps").iterdir()] == ["B03.png"]
+
+
+def test_external_patients_alone_are_scored_by_a_model_from_elsewhere(
+    finished_study, cmil, tmp_path
+) -> None:
+    study, out = finished_study
+    lines = study.manifest.read_text().splitlines()
+    external = study.folder / "external.csv"
+    external.write_text("\n".join([lines[0], *(li for li in lines if ",external," in li)]) + "\n")
+    options = ["--cohort", external, "--bags", out / "bags", "--model", out / "model"]
+    done = cmil("predict", study.settings, "--out", tmp_path, *options, "--threads", 2)
+    assert done.returncode == 0, done.stderr
+    alone = pd.read_csv(tmp_path / "predictions.csv").set_index("patient_id")["score"]
+    together = pd.read_csv(out / "predictions.csv").set_index("patient_id")["score"]
+    assert len(alone) == 12
+    pd.testing.assert_series_equal(alone, together[alone.index], atol=1e-6)
+
+
+def test_cohort_check_counts_centres(small_study, cmil) -> None:
+    done = cmil("cohort", "check", small_study.settings, "--json")
+    assert done.returncode == 0, done.stderr
+    centres = json.loads(done.stdout)["centres"]
+    assert [(c["centre"], c["patients"], c["positive"]) for c in centres] == [
+        ("A", 12, 6),
+        ("B", 6, 3),
+        ("C", 6, 3),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("A01,A01-1,images/A01,A,", "A00,A01-1,images/A01,B,", 'row 3, column "centre"'),
+        (",development,1,", ",development,,", 'row 3, column "metastasis"'),
+        ("B00,B00-1,images/B00,B,external", "A00,B00-1,images/B00,A,external", "never in both"),
+        ("images/C05", "images/C99", 'row 25, column "path"'),
+    ],
+)
+def test_wrong_manifest_is_one_line_that_names_row_and_column(
+    small_study, cmil, old: str, new: str, says: str
+) -> None:
+    text = small_study.manifest.read_text()
+    small_study.manifest.write_text(text.replace(old, new, 1))
+    done = cmil("cohort", "check", small_study.settings)
+    assert done.returncode == 1 and not done.stdout
+    assert any(says in line for line in done.stderr.splitlines())
+    assert all(line.startswith("error: cohort.csv row") for line in done.stderr.splitlines())
+
+
+def test_unknown_setting_names_the_nearest(small_study, cmil, tmp_path) -> None:
+    small_study.settings.write_text(small_study.settings.read_text().replace("epochs", "epoch"))
+    done = cmil("run", small_study.settings, "--out", tmp_path / "out")
+    assert done.returncode == 1
+    expected = 'error: study.toml: mil.epoch is not a setting; did you mean "epochs"?\n'
+    assert done.stderr == expected
+    debugged = cmil("--debug", "run", small_study.settings, "--out", tmp_path / "out")
+    assert "Traceback" in debugged.stderr and debugged.stderr.endswith(expected)
