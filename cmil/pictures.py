@@ -1,6 +1,7 @@
 """Write the pictures of a cohort's patients."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ from cohorts.errors import FileFormatError
 from cohorts.files import whole_file
 from cohorts.manifest import Cohort, Slide
 from feature_extraction.bags import bag_path, read_bag
+
+_THREADS = 2
 
 
 def picture_path(folder: Path, patient_id: str) -> Path:
@@ -48,13 +51,19 @@ def write_pictures(
         If a bag or attention file is missing, damaged, or does not match the other.
     """
     rows = predictions.set_index("patient_id")
-    for patient_id in cohort.patients.index:
+
+    def draw(patient_id: str) -> str:
         slides = [_read(slide, bags, attention) for slide in cohort.slides_of(patient_id)]
         rng = np.random.default_rng([seed, *patient_id.encode()])
         picture = draw_patient(slides, _caption(patient_id, rows.loc[patient_id]), rng)
         with whole_file(picture_path(folder, patient_id)) as partial:
             picture.save(partial, format="PNG", compress_level=3)
-        on_patient(patient_id)
+        return patient_id
+
+    # Decoding and encoding run outside Python's lock, so threads draw side by side.
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for patient_id in pool.map(draw, cohort.patients.index):
+            on_patient(patient_id)
 
 
 def _read(slide: Slide, bags: Path, attention: Path) -> ReadSlide:

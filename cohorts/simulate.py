@@ -259,13 +259,13 @@ def _draw_survival(
     """Draw overall survival in months, and whether it ended in death or was censored.
 
     Proportional hazards with a Weibull baseline (shape 1.2, scale 260 months) and the log hazard
-    ratio `0.6 log10(1 + load) + 0.5 mycn + 0.3 older`, where `load` is the number of tumour cells
+    ratio `0.8 log10(1 + load) + 0.5 mycn + 0.3 older`, where `load` is the number of tumour cells
     on the patient's slides and `older` means 18 months or more at diagnosis. Follow-up ends
     after 84 months or, for those lost earlier, uniformly between 24 and 120 months. The signs and
     the order of the effects imitate what is known of neuroblastoma; the figures are invented, and
-    chosen so that two in five patients die and that 40 external patients show the difference.
+    chosen so that not quite half of the patients die and that 40 external patients show the difference.
     """
-    log_hazard_ratio = 0.6 * np.log10(1 + load) + 0.5 * mycn + 0.3 * older
+    log_hazard_ratio = 0.8 * np.log10(1 + load) + 0.5 * mycn + 0.3 * older
     death = 260 * (rng.exponential() / np.exp(log_hazard_ratio)) ** (1 / 1.2)
     censoring = min(84.0, rng.uniform(24, 120))
     return max(round(min(death, censoring), 1), 0.1), bool(death <= censoring)

@@ -67,9 +67,7 @@ def test_batch_says_of_each_bag_what_it_says_of_it_alone(
     for row, bag in enumerate(bags):
         single = alone(model, bag)
         torch.testing.assert_close(together.logits[row], single.logits[0])
-        torch.testing.assert_close(
-            together.contributions[row, : len(bag)], single.contributions[0]
-        )
+        torch.testing.assert_close(together.contributions[row, : len(bag)], single.contributions[0])
 
 
 def test_contributions_sum_to_the_logit_less_the_bias(

@@ -1,6 +1,7 @@
 """Threshold and proportions against exhaustive search and an independent implementation."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ labelled = st.lists(
 def every_cut(scores: list[float]) -> list[float]:
     """One threshold for each way of cutting the sorted scores in two, lowest first."""
     distinct = sorted(set(scores))
-    midway = [(a + b) / 2 for a, b in zip(distinct, distinct[1:], strict=False)]
+    midway = [(a + b) / 2 for a, b in pairwise(distinct)]
     return [distinct[0], *midway, math.nextafter(distinct[-1], math.inf)]
 
 

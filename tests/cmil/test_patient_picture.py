@@ -138,7 +138,9 @@ def test_cells_have_no_overview_and_are_shown_whole(fields: Path) -> None:
     cells = {"side": 1, "image_index": range(8)}
     values = [0.125] * 8
     place = [(0, 0)] * 8
-    whole = drawn([read_slide(fields, SourceKind.FOLDER, place, values, images_are="cells", **cells)])
+    whole = drawn(
+        [read_slide(fields, SourceKind.FOLDER, place, values, images_are="cells", **cells)]
+    )
     cut = drawn([read_slide(fields, SourceKind.FOLDER, place, values, **cells)])
     assert whole.shape[1] < cut.shape[1] - 200
     assert all(has(whole, hue) for hue in HUES)

@@ -104,9 +104,7 @@ def test_bags_of_another_preprocessing_are_refused(
         check_encoding(trained[0], foreign)
 
 
-def test_bags_that_state_less_or_more_are_refused(
-    trained: Trained, toy_bags: PatientBags
-) -> None:
+def test_bags_that_state_less_or_more_are_refused(trained: Trained, toy_bags: PatientBags) -> None:
     silent = replace(toy_bags, encoding={})
     with pytest.raises(DataError, match="with encoder timm:resnet18, these have None"):
         check_encoding(trained[0], silent)

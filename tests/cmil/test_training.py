@@ -216,9 +216,7 @@ def test_external_patient_is_refused(
         train_toy(toy[0])
 
 
-def test_one_class_is_refused(
-    train_toy: Callable[..., ModelBundle], development: Cohort
-) -> None:
+def test_one_class_is_refused(train_toy: Callable[..., ModelBundle], development: Cohort) -> None:
     with pytest.raises(DataError, match="both labels"):
         train_toy(relabelled(development, development.patients["label"] * 0))
 
@@ -226,6 +224,8 @@ def test_one_class_is_refused(
 def test_fewer_patients_of_a_class_than_folds_are_refused(
     train_toy: Callable[..., ModelBundle], development: Cohort
 ) -> None:
-    kept = [p for p in development.patients.index if p not in {f"P{i:02d}" for i in range(5, 18, 2)}]
+    kept = [
+        p for p in development.patients.index if p not in {f"P{i:02d}" for i in range(5, 18, 2)}
+    ]
     with pytest.raises(DataError, match="label 1 has 2 development patients for 3 folds"):
         train_toy(development.restricted_to(kept))

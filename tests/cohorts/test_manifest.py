@@ -35,7 +35,7 @@ def read(folder: Path) -> Read:
     def read(
         rows: Rows,
         covariates: Sequence[str] = (),
-        label: str | None = "label",
+        label: str = "label",
         endpoints: dict[str, Endpoint] | None = None,
     ) -> Cohort:
         manifest = folder / "cohort.csv"
@@ -117,11 +117,6 @@ def test_the_kind_of_source_follows_from_what_the_path_names(read: Read, folder:
     ]
     kinds = [slide.kind for slide in read(rows).slides]
     assert kinds == [SourceKind.SLIDE, SourceKind.FOLDER, SourceKind.LIST, SourceKind.IMAGE]
-
-
-def test_a_cohort_without_a_label_column_has_no_label(read: Read) -> None:
-    rows = [{name: value for name, value in row.items() if name != "label"} for row in GOOD]
-    assert "label" not in read(rows, label=None).patients
 
 
 def test_the_label_column_may_have_any_name(read: Read) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from cohorts.manifest import Slide, SourceKind
@@ -15,6 +16,12 @@ from feature_extraction import ExtractionSettings
 Rgb = NDArray[np.uint8]
 
 PURPLE = (110, 60, 150)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """These networks are too small to share; threads that wait for each other cost seconds."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,114 @@
+"""What a terminal shows is what the tables hold."""
+
+import json
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from cmil.results_table import performance_table, results_table, survival_json, survival_table
+from cmil.validation import performance
+from cohorts.errors import FileFormatError
+
+
+def predictions(centre: str, labels: list[int]) -> pd.DataFrame:
+    scores = [0.2, 0.6, 0.4, 0.9][: len(labels)]
+    return pd.DataFrame(
+        {
+            "patient_id": [f"{centre}{i}" for i in range(len(labels))],
+            "centre": centre,
+            "split": "external",
+            "score_kind": "external",
+            "score": scores,
+            "label": labels,
+            "decision": [int(score >= 0.5) for score in scores],
+        }
+    )
+
+
+def line_of(text: str, cohort: str) -> str:
+    (line,) = [line for line in text.splitlines() if re.match(rf"\s*{cohort}\s", line)]
+    return " ".join(line.split())
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """A finished study whose only centre is called "NA"."""
+    (tmp_path / "validation").mkdir()
+    (tmp_path / "survival").mkdir()
+    table = performance(predictions("NA", [0, 0, 1, 1]))
+    table.to_csv(tmp_path / "validation" / "performance.csv", index=False)
+    logrank = pd.DataFrame({"endpoint": ["os", "os"], "stratum": ["NA", "Bern"]})
+    logrank = logrank.assign(p=[0.0004, None])
+    logrank.to_csv(tmp_path / "survival" / "logrank.csv", index=False)
+    cox = pd.DataFrame(
+        {
+            "endpoint": "os",
+            "stratum": ["NA", "NA", "Bern"],
+            "term": "high risk",
+            "adjusted_for": ["", "age", ""],
+            "hr": [2.5, 9.0, None],
+            "ci_low": [1.2, 8.0, None],
+            "ci_high": [5.2, 10.0, None],
+        }
+    )
+    cox.to_csv(tmp_path / "survival" / "cox.csv", index=False)
+    pd.DataFrame({"endpoint": ["os"], "median": [None]}).to_csv(
+        tmp_path / "survival" / "medians.csv", index=False
+    )
+    (tmp_path / "survival" / "cutpoint.json").write_text('{"value": 0.5}', encoding="utf-8")
+    return tmp_path
+
+
+def test_a_cohort_is_a_line() -> None:
+    table = performance(
+        pd.concat([predictions("Bern", [0, 0, 1, 1]), predictions("Ulm", [1, 1, 1])])
+    )
+    text = performance_table(table)
+    bern = table.set_index("cohort").loc["Bern"]
+    assert line_of(text, "Bern") == (
+        f"Bern 4 (2 pos.) 0.75 ({bern['auc_ci_low']:.2f}-1.00) "
+        "1/2 0.50 (0.09-0.91) 1/2 0.50 (0.09-0.91)"
+    )
+    assert line_of(text, "Ulm") == "Ulm 3 (3 pos.) not estimable 1/3 0.33 (0.06-0.79) -"
+
+
+def test_interval_that_is_not_known_is_not_printed() -> None:
+    one_positive = performance_table(performance(predictions("Bern", [0, 0, 0, 1])))
+    assert "1.00 (interval not estimable)" in one_positive
+    assert "nan" not in one_positive
+
+
+def test_whole_study_is_shown_with_a_centre_called_na(out: Path) -> None:
+    text = results_table(out)
+    first, second, last = text.split("\n\n")
+    assert line_of(first, "NA").startswith("NA 4 (2 pos.) 0.75")
+    assert line_of(second, "os  *NA") == "os NA <0.001 2.50 (1.20-5.20)"
+    assert line_of(second, "os  *Bern") == "os Bern - not estimable"
+    assert last == "Research use only."
+
+
+def test_study_without_survival_shows_performance_only(out: Path) -> None:
+    (out / "survival" / "cox.csv").unlink()
+    assert len(results_table(out).split("\n\n")) == 2
+
+
+def test_adjusted_ratios_do_not_stand_in_for_crude_ones(out: Path) -> None:
+    assert "9.00" not in survival_table(out)
+
+
+def test_machines_get_json_without_nan(out: Path) -> None:
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    content = json.loads(survival_json(out), parse_constant=refuse)
+    assert content["cutpoint"] == {"value": 0.5}
+    assert [row["stratum"] for row in content["cox"]] == ["NA", "NA", "Bern"]
+    assert content["medians"] == [{"endpoint": "os", "median": None}]
+
+
+def test_missing_table_says_what_to_do(out: Path) -> None:
+    (out / "validation" / "performance.csv").unlink()
+    with pytest.raises(FileFormatError, match=r"performance\.csv.*run the stage"):
+        results_table(out)

@@ -1,0 +1,202 @@
+"""A slip in `study.toml` is named, with what was probably meant."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cmil.settings import MilSettings
+from cmil.study_settings import StudySettings, read_study_settings
+from cohorts.errors import SettingsError
+from survival.settings import SurvivalSettings
+
+LEAST = """
+[cohort]
+manifest = "cohort.csv"
+[extraction]
+encoder = "timm:resnet18"
+mpp = 0.5
+"""
+
+Read = Callable[..., StudySettings]
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Read:
+    def write_and_read(text: str, **options: Path) -> StudySettings:
+        (tmp_path / "study.toml").write_text(text, encoding="utf-8")
+        return read_study_settings(tmp_path / "study.toml", **options)
+
+    return write_and_read
+
+
+def refusal(read: Read, text: str) -> list[str]:
+    with pytest.raises(SettingsError) as caught:
+        read(text)
+    return str(caught.value).splitlines()
+
+
+def test_least_study_takes_defaults_for_the_rest(read: Read) -> None:
+    settings = read(LEAST)
+    assert settings.seed == 0
+    assert settings.mil == MilSettings()
+    assert settings.survival == SurvivalSettings()
+
+
+def test_whole_study_is_read(read: Read) -> None:
+    settings = read(
+        'title = "Marrow"\nseed = 7\n'
+        + LEAST
+        + """
+        [cohort.endpoints."overall survival"]
+        time = "os_months"
+        event = "os_event"
+        [mil]
+        aggregator = "mean"
+        folds = 3
+        [survival]
+        covariates = ["age"]
+        """
+    )
+    assert (settings.title, settings.seed) == ("Marrow", 7)
+    assert settings.cohort.endpoints["overall survival"].event == "os_event"
+    assert (settings.mil.aggregator, settings.mil.folds) == ("mean", 3)
+    assert settings.survival.covariates == ("age",)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("tittle = 'x'\n" + LEAST, 'tittle is not a setting; did you mean "title"?'),
+        (
+            LEAST.replace("[extraction]", "lable = 'x'\n[extraction]"),
+            'cohort.lable is not a setting; did you mean "label"?',
+        ),
+        (
+            LEAST + "patch_pxl = 224\n",
+            'extraction.patch_pxl is not a setting; did you mean "patch_px"?',
+        ),
+        (LEAST + "[mil]\nepoch = 3\n", 'mil.epoch is not a setting; did you mean "epochs"?'),
+        (
+            LEAST + "[survival]\ncut_point = 'median'\n",
+            'survival.cut_point is not a setting; did you mean "cutpoint"?',
+        ),
+        (
+            LEAST + "[cohort.endpoints.os]\ntime = 't'\nevent = 'e'\nunits = 'days'\n",
+            'cohort.endpoints.os.units is not a setting; did you mean "unit"?',
+        ),
+        (
+            LEAST + "[survival]\nzzzzzz = 1\n",
+            "survival.zzzzzz is not a setting; known keys: cutpoint, covariates",
+        ),
+    ],
+)
+def test_unknown_key_names_the_nearest_known_one(read: Read, text: str, line: str) -> None:
+    assert refusal(read, text) == [f"study.toml: {line}"]
+
+
+def test_all_problems_are_said_at_once(read: Read) -> None:
+    lines = refusal(
+        read,
+        """
+        sede = 3
+        [cohort]
+        [extraction]
+        encoder = "timm:resnet18"
+        mpp = 0.5
+        [mil]
+        folds = 1
+        dropout = 1.0
+        """,
+    )
+    assert sorted(line.removeprefix("study.toml: ") for line in lines) == [
+        "cohort.manifest is not set; add it",
+        "mil.dropout: Input should be less than 1 (it is 1.0)",
+        "mil.folds: Input should be greater than or equal to 2 (it is 1)",
+        'sede is not a setting; did you mean "seed"?',
+    ]
+
+
+def test_missing_tables_are_named_by_what_they_must_hold(read: Read) -> None:
+    assert refusal(read, "") == [
+        "study.toml: cohort.manifest is not set; add it",
+        "study.toml: extraction.encoder is not set; add it",
+        "study.toml: extraction.mpp is not set; add it",
+    ]
+
+
+@pytest.mark.parametrize("name", ["cohort", "extraction"])
+def test_table_that_is_a_value_is_refused(read: Read, name: str) -> None:
+    (line,) = refusal(read, f"{name} = 3\n")
+    assert line == f"study.toml: {name} must be a table: write [{name}] on its own line"
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("seed = -1\n" + LEAST, "seed"),
+        ("seed = 'many'\n" + LEAST, "seed"),
+        ("mil = 3\n" + LEAST, "mil"),
+        (LEAST + "[mil]\nepochs = 2.5\n", "mil.epochs"),
+        (LEAST + "[mil]\naggregator = 'max'\n", "mil.aggregator"),
+        (LEAST + "[survival]\ncutpoint = 'best'\n", "survival.cutpoint"),
+        (
+            LEAST + "[cohort.endpoints.os]\ntime = 't'\nevent = 'e'\nunit = 'weeks'\n",
+            "cohort.endpoints.os.unit",
+        ),
+        (LEAST + "precision = 16\n", "extraction.precision"),
+    ],
+)
+def test_value_of_the_wrong_kind_is_shown(read: Read, text: str, named: str) -> None:
+    (line,) = refusal(read, text)
+    assert line.startswith(f"study.toml: {named}: ")
+    assert "(it is " in line
+
+
+def test_settings_that_contradict_each_other_are_explained(read: Read) -> None:
+    (line,) = refusal(read, LEAST + "mean = [0.5, 0.5, 0.5]\n")
+    assert line == "study.toml: extraction: mean and std belong together; give both or neither"
+
+
+def test_paths_are_relative_to_the_study(read: Read, tmp_path: Path) -> None:
+    settings = read(LEAST + 'weights = "../weights.safetensors"\n')
+    assert settings.cohort.manifest == tmp_path / "cohort.csv"
+    assert settings.extraction.weights == tmp_path / "../weights.safetensors"
+
+
+def test_absolute_paths_stay(read: Read, tmp_path: Path) -> None:
+    absolute = (tmp_path / "elsewhere" / "cohort.csv").as_posix()
+    settings = read(LEAST.replace('"cohort.csv"', f'"{absolute}"'))
+    assert settings.cohort.manifest == Path(absolute)
+
+
+def test_options_take_the_place_of_paths_and_are_relative_to_the_working_folder(
+    read: Read,
+) -> None:
+    manifest, weights = Path("a/cohort.csv"), Path("b/weights.safetensors")
+    text = LEAST.replace('manifest = "cohort.csv"', "")
+    settings = read(text, manifest=manifest, weights=weights)
+    assert settings.cohort.manifest == manifest
+    assert settings.extraction.weights == weights
+    over = read(LEAST + 'weights = "w"\n', manifest=manifest, weights=weights)
+    assert over == settings
+
+
+def test_text_that_is_no_toml_is_refused(read: Read) -> None:
+    (line,) = refusal(read, "[cohort\n")
+    assert line.startswith("study ")
+    assert "study.toml" in line
+    assert "is not valid TOML" in line
+
+
+def test_missing_study_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"study\.toml\" does not exist"):
+        read_study_settings(tmp_path / "study.toml")
+
+
+def test_folder_and_other_encodings_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="is not valid TOML"):
+        read_study_settings(tmp_path)
+    (tmp_path / "study.toml").write_bytes('title = "Märow"'.encode("latin-1"))
+    with pytest.raises(SettingsError, match="is not valid TOML"):
+        read_study_settings(tmp_path / "study.toml")

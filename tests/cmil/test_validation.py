@@ -1,0 +1,103 @@
+"""The performance table against numbers counted by hand."""
+
+import math
+
+import pandas as pd
+import pytest
+
+from cmil.discrimination import roc_curve
+from cmil.validation import DEVELOPMENT, POOLED, cohorts_of, performance, roc_curves
+from cohorts.errors import DataError
+
+# centre, score, label, decision
+DEVELOPED = [("Lund", 0.9, 1, 1), ("Lund", 0.4, 1, 0), ("Oslo", 0.6, 0, 1), ("Oslo", 0.1, 0, 0)]
+BERN = [
+    ("Bern", 0.8, 1, 1),
+    ("Bern", 0.7, 1, 1),
+    ("Bern", 0.3, 1, 0),
+    ("Bern", 0.5, 0, 1),
+    ("Bern", 0.2, 0, 0),
+]
+ULM = [("Ulm", 0.7, 1, 1), ("Ulm", 0.4, 1, 0)]
+
+
+def table(external: list[tuple[str, float, int, int]]) -> pd.DataFrame:
+    predictions = pd.DataFrame(
+        [*DEVELOPED, *external], columns=["centre", "score", "label", "decision"]
+    )
+    split = ["development"] * len(DEVELOPED) + ["external"] * len(external)
+    kind = ["oof"] * len(DEVELOPED) + ["external"] * len(external)
+    ids = [f"P{i}" for i in range(len(split))]
+    return predictions.assign(patient_id=ids, split=split, score_kind=kind)
+
+
+def test_numbers_counted_by_hand() -> None:
+    rows = performance(table(BERN)).set_index("cohort")
+    assert list(rows.index) == [DEVELOPMENT, "Bern"]
+    bern = rows.loc["Bern"]
+    assert (bern["patients"], bern["positives"]) == (5, 3)
+    # Of the six pairs, only 0.3 against 0.5 is out of order.
+    assert bern["auc"] == pytest.approx(5 / 6)
+    # Placements: cases 1, 1, 1/2; controls 2/3, 1. DeLong: var(cases) / 3 + var(controls) / 2.
+    half = 1.959964 * math.sqrt((1 / 12) / 3 + (1 / 18) / 2)
+    assert bern["auc_ci_low"] == pytest.approx(5 / 6 - half, abs=1e-6)
+    assert bern["auc_ci_high"] == 1
+    assert (bern["sensitivity_k"], bern["sensitivity_n"]) == (2, 3)
+    assert (bern["specificity_k"], bern["specificity_n"]) == (1, 2)
+    assert bern["sensitivity"] == pytest.approx(2 / 3)
+    # Wilson, R: prop.test(2, 3, correct = FALSE)
+    assert bern["sensitivity_ci_low"] == pytest.approx(0.2076600, abs=1e-6)
+    assert bern["sensitivity_ci_high"] == pytest.approx(0.9385081, abs=1e-6)
+    assert bern["note"] == ""
+    assert rows.loc[DEVELOPMENT, "auc"] == pytest.approx(3 / 4)
+
+
+def test_pool_is_shown_where_there_is_more_than_one_centre() -> None:
+    assert POOLED not in [name for name, _ in cohorts_of(table(BERN))]
+    groups = dict(cohorts_of(table(BERN + ULM)))
+    assert list(groups) == [DEVELOPMENT, "Bern", "Ulm", POOLED]
+    assert len(groups[POOLED]) == 7
+
+
+def test_centre_of_one_label_says_why_it_has_no_auc() -> None:
+    ulm = performance(table(BERN + ULM)).set_index("cohort").loc["Ulm"]
+    assert ulm[["auc", "auc_ci_low", "auc_ci_high"]].isna().all()
+    assert ulm["note"] == "one label only: AUC not estimable"
+    assert (ulm["sensitivity_k"], ulm["sensitivity_n"]) == (1, 2)
+    assert ulm["specificity_n"] == 0
+    assert math.isnan(ulm["specificity"])
+
+
+def test_centre_with_one_positive_has_an_auc_without_interval() -> None:
+    bern = performance(table(BERN[2:])).set_index("cohort").loc["Bern"]
+    assert bern["auc"] == 0.5
+    assert bern[["auc_ci_low", "auc_ci_high"]].isna().all()
+
+
+def test_no_development_patient_is_needed() -> None:
+    external = table(BERN).query("split == 'external'")
+    assert performance(external)["cohort"].tolist() == ["Bern"]
+
+
+def test_development_score_that_is_not_out_of_fold_is_refused() -> None:
+    predictions = table(BERN)
+    predictions.loc[1, "score_kind"] = "external"
+    with pytest.raises(DataError, match='"P1" has a score of kind "external"'):
+        performance(predictions)
+
+
+@pytest.mark.parametrize("column", ["label", "decision"])
+@pytest.mark.parametrize("value", [math.nan, 2])
+def test_missing_label_or_decision_is_refused(column: str, value: float) -> None:
+    predictions = table(BERN).astype({column: float})
+    predictions.loc[6, column] = value
+    with pytest.raises(DataError, match=f'"P6" has no {column} 0 or 1'):
+        performance(predictions)
+
+
+def test_roc_curves_of_the_cohorts_that_have_both_labels() -> None:
+    predictions = table(BERN + ULM)
+    curves = roc_curves(predictions)
+    assert list(curves) == [DEVELOPMENT, "Bern", POOLED]
+    bern = predictions[predictions["centre"] == "Bern"]
+    pd.testing.assert_frame_equal(curves["Bern"], roc_curve(bern["score"], bern["label"]))
