@@ -8,7 +8,7 @@ from scipy.special import expit
 
 # A model that does no better than chance out of fold has a slope around 0. The score must keep
 # the order of the logits all the same, or AUC and threshold would speak of different rankings.
-SMALLEST_SLOPE = 0.01
+SMALLEST_SLOPE = 0.01  # per standard deviation of the logits
 
 
 class Calibration(BaseModel):
@@ -50,10 +50,7 @@ def fit_platt(logits: ArrayLike, labels: ArrayLike) -> Calibration:
         value = float(np.sum(np.logaddexp(0, linear) - target * linear))
         return value, np.array([error @ z, error.sum()])
 
-    smallest = SMALLEST_SLOPE * spread
-    bounds = [(smallest, None), (None, None)]
-    fit = minimize(
-        loss, x0=[max(1.0, smallest), 0.0], jac=True, method="L-BFGS-B", bounds=bounds, tol=1e-12
-    )
+    bounds = [(SMALLEST_SLOPE, None), (None, None)]
+    fit = minimize(loss, x0=[1.0, 0.0], jac=True, method="L-BFGS-B", bounds=bounds, tol=1e-12)
     slope = float(fit.x[0] / spread)
     return Calibration(slope=slope, intercept=float(fit.x[1] - slope * x.mean()))

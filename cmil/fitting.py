@@ -34,7 +34,9 @@ def fit_aggregator(
     on_epoch
         Called with the epoch, from 0, and its mean loss.
     """
-    sampling, initial = seed.spawn(2)
+    # Spawning counts in the sequence it is called on; a copy gives the same children every time.
+    copy = np.random.SeedSequence(seed.entropy, spawn_key=seed.spawn_key)
+    sampling, initial = copy.spawn(2)
     rng = np.random.default_rng(sampling)
     truth = torch.tensor(labels, dtype=torch.float32)
     weight = (len(truth) - truth.sum()) / truth.sum()

@@ -222,6 +222,8 @@ def _fitted(image: Rgb, width: int, height: int) -> Image.Image:
 def _used(sheet: Image.Image) -> tuple[int, int, int, int]:
     filled = np.flatnonzero((np.asarray(sheet) != 255).any(axis=(1, 2)))
     columns = np.flatnonzero((np.asarray(sheet) != 255).any(axis=(0, 2)))
+    if not len(filled):
+        return 0, 0, *sheet.size
     return 0, 0, int(columns[-1]) + 1, int(filled[-1]) + 1
 
 

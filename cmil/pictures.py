@@ -1,8 +1,9 @@
 """Write the pictures of a cohort's patients."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from cohorts.errors import FileFormatError
 from cohorts.files import whole_file
 from cohorts.manifest import Cohort, Slide
 from feature_extraction.bags import bag_path, read_bag
+from feature_extraction.sources import open_source
 
 _THREADS = 2
 
@@ -50,12 +52,12 @@ def write_pictures(
     FileFormatError
         If a bag or attention file is missing, damaged, or does not match the other.
     """
-    rows = predictions.set_index("patient_id")
+    captions = {row["patient_id"]: _caption(row) for row in predictions.to_dict("records")}
 
     def draw(patient_id: str) -> str:
         slides = [_read(slide, bags, attention) for slide in cohort.slides_of(patient_id)]
         rng = np.random.default_rng([seed, *patient_id.encode()])
-        picture = draw_patient(slides, _caption(patient_id, rows.loc[patient_id]), rng)
+        picture = draw_patient(slides, captions[patient_id], rng)
         with whole_file(picture_path(folder, patient_id)) as partial:
             picture.save(partial, format="PNG", compress_level=3)
         return patient_id
@@ -72,13 +74,18 @@ def _read(slide: Slide, bags: Path, attention: Path) -> ReadSlide:
     looked = read_attention(path)
     if not np.array_equal(bag.coords, looked.coords):
         raise FileFormatError(f'attention "{path}" is of another bag; run cmil predict again')
+    if bag.images and bag.images != tuple(open_source(slide).names):
+        raise FileFormatError(
+            f'slide "{slide.slide_id}" (manifest row {slide.row}) holds other images than when its '
+            "bag was made; run cmil extract again"
+        )
     return ReadSlide(slide, bag, looked)
 
 
-def _caption(patient_id: str, row: pd.Series) -> str:
+def _caption(row: Mapping[Hashable, Any]) -> str:
     words = {1: "metastasis", 0: "no metastasis"}
     truth = words.get(row["label"], "not known")
     return (
-        f"{patient_id}    score {row['score']:.2f}, decision: {words[row['decision']]}    "
+        f"{row['patient_id']}    score {row['score']:.2f}, decision: {words[row['decision']]}    "
         f"label: {truth}    {row['n_patches']} patches"
     )

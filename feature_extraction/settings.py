@@ -3,9 +3,15 @@
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 Channels = Annotated[tuple[float, float, float], "red, green, blue"]
+
+
+def _resolution(value: object) -> object:
+    if value != "native" and (isinstance(value, bool) or not isinstance(value, int | float)):
+        raise ValueError('must be a number of microns per pixel, e.g. 0.5, or "native"')
+    return value
 
 
 class ExtractionSettings(BaseModel):
@@ -24,7 +30,7 @@ class ExtractionSettings(BaseModel):
     images: Literal["fields", "cells"] = Field(
         "fields", description="cut folders of images into patches, or take each image whole"
     )
-    mpp: float | Literal["native"] = Field(
+    mpp: Annotated[float | Literal["native"], BeforeValidator(_resolution)] = Field(
         description='microns per pixel of a patch; "native" takes images as they are'
     )
     patch_px: int = Field(224, ge=16, le=2048, description="side of a patch in pixels")

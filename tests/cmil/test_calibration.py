@@ -38,13 +38,14 @@ def test_equals_logistic_regression_on_platts_targets(shift: float, scale: float
 
 def test_separable_logits_give_a_finite_rising_curve() -> None:
     fitted = fit_platt([-9.0, -5.0, 5.0, 9.0], [0, 0, 1, 1])
-    assert SMALLEST_SLOPE < fitted.slope < 10
+    assert SMALLEST_SLOPE / 10 < fitted.slope < 10
     assert np.all(np.diff(fitted([-9.0, -5.0, 5.0, 9.0])) > 0)
 
 
 def test_logits_that_point_the_wrong_way_keep_their_order() -> None:
-    fitted = fit_platt([2.0, 1.0, -1.0, -2.0], [0, 0, 1, 1])
-    assert fitted.slope == pytest.approx(SMALLEST_SLOPE)
+    logits = [2.0, 1.0, -1.0, -2.0]
+    fitted = fit_platt(logits, [0, 0, 1, 1])
+    assert fitted.slope * np.std(logits) == pytest.approx(SMALLEST_SLOPE)
     # The best curve is then flat at the share of Platt's targets.
     assert fitted([0.0])[0] == pytest.approx(0.5, abs=1e-4)
 
@@ -71,7 +72,7 @@ def test_probabilities_stay_in_bounds_and_in_order(rows: list[tuple[float, int]]
         fitted = fit_platt(x, [label for _, label in rows])
         probabilities = fitted(np.sort(x))
     assert np.isfinite([fitted.slope, fitted.intercept]).all()
-    assert fitted.slope >= SMALLEST_SLOPE * (1 - 1e-9)
+    assert fitted.slope * (x.std() if np.ptp(x) > 0 else 1) >= SMALLEST_SLOPE * (1 - 1e-9)
     assert ((probabilities >= 0) & (probabilities <= 1)).all()
     assert (np.diff(probabilities) >= 0).all()
 
