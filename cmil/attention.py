@@ -11,9 +11,11 @@ from cmil.patient_bags import PatientBag
 from cmil.prediction import PatientPrediction
 from cohorts.errors import FileFormatError
 from cohorts.files import whole_file
+from cohorts.hdf5 import Hdf5Format, opened, read_array, title
 
 FORMAT = "cmil-attention"
 FORMAT_VERSION = 1
+ATTENTION = Hdf5Format("attention", FORMAT_VERSION, made_by="cmil predict")
 
 
 @dataclass(frozen=True)
@@ -82,18 +84,17 @@ def read_attention(path: Path) -> SlideAttention:
     FileFormatError
         If the file is missing, damaged, or of a newer version.
     """
-    try:
-        with h5py.File(path, "r") as file:
-            if int(file.attrs["format_version"]) > FORMAT_VERSION:
-                raise FileFormatError(f'"{path.name}" is of a newer version; upgrade cmil')
-            attention = file["attention"][()] if "attention" in file else None
-            return SlideAttention(
-                coords=file["coords"][()],
-                attention=attention,
-                contribution=file["contribution"][()],
-                patient_instances=int(file.attrs["patient_instances"]),
-            )
-    except (OSError, KeyError) as error:
+    with opened(path, ATTENTION) as file:
+        coords = read_array(file, "coords", "i", ATTENTION).astype(np.int64)
+        contribution = _values(file, "contribution", len(coords))
+        attention = _values(file, "attention", len(coords)) if "attention" in file else None
+        return SlideAttention(coords, attention, contribution, int(file.attrs["patient_instances"]))
+
+
+def _values(file: h5py.File, name: str, rows: int) -> NDArray[np.float32]:
+    values = read_array(file, name, "f", ATTENTION)
+    if values.shape != (rows,):
         raise FileFormatError(
-            f'attention "{path}" is missing or damaged; run cmil predict again'
-        ) from error
+            f'{title(file, ATTENTION)}: "{name}" {values.shape} for {rows} patches'
+        )
+    return values.astype(np.float32, copy=False)

@@ -20,10 +20,11 @@ from cmil.bundle import ModelBundle, read_bundle
 from cmil.figures import Picture, inline_picture, inline_svg, roc_figure, score_figure, score_points
 from cmil.pictures import picture_path
 from cmil.prediction import read_predictions
-from cmil.validation import DEVELOPMENT, POOLED, cohorts_of, performance, roc_curves
+from cmil.validation import cohorts_of, performance, roc_curves
 from cohorts.errors import DataError
 from cohorts.files import write_text
 from cohorts.manifest import Cohort
+from cohorts.strata import DEVELOPMENT, POOLED
 from survival import TABLES, SurvivalResults, hazard_ratio_figure, kaplan_meier_figure, read_lock
 
 # Columns of words, where "NA" is a name, "007" no number and "" no gap.

@@ -7,9 +7,7 @@ import pandas as pd
 from cmil.discrimination import auc_delong, roc_curve
 from cmil.operating_point import sensitivity, specificity
 from cohorts.errors import DataError
-
-DEVELOPMENT = "development (out-of-fold)"
-POOLED = "external, pooled"
+from cohorts.strata import DEVELOPMENT, POOLED
 
 
 def cohorts_of(predictions: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:

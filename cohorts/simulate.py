@@ -263,7 +263,7 @@ def _draw_survival(
     on the patient's slides and `older` means 18 months or more at diagnosis. Follow-up ends
     after 84 months or, for those lost earlier, uniformly between 24 and 120 months. The signs and
     the order of the effects imitate what is known of neuroblastoma; the figures are invented, and
-    chosen so that not quite half of the patients die and that 40 external patients show the difference.
+    chosen so that not quite half of the patients die and 40 external ones show the difference.
     """
     log_hazard_ratio = 0.8 * np.log10(1 + load) + 0.5 * mycn + 0.3 * older
     death = 260 * (rng.exponential() / np.exp(log_hazard_ratio)) ** (1 / 1.2)

@@ -1,7 +1,6 @@
 """The bag: patch embeddings of one slide in HDF5. `docs/formats.md` is its specification."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,9 +10,11 @@ from numpy.typing import NDArray
 
 from cohorts.errors import FileFormatError
 from cohorts.files import whole_file
+from cohorts.hdf5 import Hdf5Format, dataset_of, opened, read_array
 
 FORMAT = "cmil-bag"
 FORMAT_VERSION = 1
+BAG = Hdf5Format("bag", FORMAT_VERSION, made_by="cmil extract")
 
 Attribute = str | int | float
 
@@ -88,10 +89,9 @@ def read_bag(path: Path) -> Bag:
         If the file is missing, truncated, of a newer format, links to another file, or holds
         NaN, no patch, or arrays that do not match; the line names the file.
     """
-    with _opened(path) as file:
-        _check_version(path, file)
-        features = _floats(path, file, "features")
-        coords = _array(path, file, "coords", "iu").astype(np.int64)
+    with opened(path, BAG) as file:
+        features = _floats(file, "features")
+        coords = read_array(file, "coords", "iu", BAG).astype(np.int64)
         if features.ndim != 2 or not len(features):
             raise FileFormatError(f'bag "{path.name}" holds no patch; extract its slide again')
         if coords.shape != (len(features), 2):
@@ -123,59 +123,12 @@ def read_bag_attributes(path: Path) -> Mapping[str, Attribute]:
     FileFormatError
         If the file is missing, truncated, or of a newer format.
     """
-    with _opened(path) as file:
-        _check_version(path, file)
+    with opened(path, BAG) as file:
         return _attributes(file)
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[h5py.File]:
-    """Open the file at `path`; whatever HDF5 says of damage met while reading is one error."""
-    try:
-        with h5py.File(path, "r") as file:
-            yield file
-    except FileNotFoundError as error:
-        raise FileFormatError(f'bag "{path}" does not exist; run cmil extract') from error
-    except (OSError, KeyError, ValueError, RuntimeError, MemoryError) as error:
-        raise FileFormatError(
-            f'bag "{path.name}" is truncated, damaged or not HDF5; delete it and run cmil extract'
-        ) from error
-
-
-def _check_version(path: Path, file: h5py.File) -> None:
-    version = file.attrs.get("format_version", FORMAT_VERSION)
-    if not isinstance(version, (int, np.integer)) or version > FORMAT_VERSION:
-        raise FileFormatError(
-            f'bag "{path.name}" has format version {version}, this cMIL reads up to '
-            f"{FORMAT_VERSION}; upgrade cmil"
-        )
-
-
-def _dataset(path: Path, file: h5py.File, name: str) -> h5py.Dataset:
-    """Find a dataset whose bytes lie in this very file: a link out could disclose any other."""
-    group: h5py.Group = file
-    for step in name.split("/"):
-        if not isinstance(group, h5py.Group) or step not in group:
-            raise FileFormatError(f'bag "{path.name}" has no dataset "{name}"')
-        if not isinstance(group.get(step, getlink=True), h5py.HardLink):
-            raise FileFormatError(f'bag "{path.name}": "{name}" is a link to elsewhere; refused')
-        group = group[step]
-    if not isinstance(group, h5py.Dataset):
-        raise FileFormatError(f'bag "{path.name}": "{name}" is not a dataset')
-    if group.external or group.is_virtual:
-        raise FileFormatError(f'bag "{path.name}": "{name}" keeps its data elsewhere; refused')
-    return group
-
-
-def _array(path: Path, file: h5py.File, name: str, kinds: str) -> NDArray[np.generic]:
-    dataset = _dataset(path, file, name)
-    if dataset.dtype.kind not in kinds:
-        raise FileFormatError(f'bag "{path.name}": "{name}" has type {dataset.dtype}')
-    return np.asarray(dataset[()])
-
-
-def _floats(path: Path, file: h5py.File, name: str) -> NDArray[np.floating]:
-    values = _array(path, file, name, "f")
+def _floats(file: h5py.File, name: str) -> NDArray[np.floating]:
+    values = read_array(file, name, "f", BAG)
     if values.dtype == np.float16:
         return values.astype(np.float16, copy=False)
     with np.errstate(over="ignore"):  # what becomes infinite is refused
@@ -185,7 +138,7 @@ def _floats(path: Path, file: h5py.File, name: str) -> NDArray[np.floating]:
 def _optional_rows(path: Path, file: h5py.File, name: str, rows: int) -> NDArray[np.int32] | None:
     if name not in file:
         return None
-    values = _array(path, file, name, "iu")
+    values = read_array(file, name, "iu", BAG)
     if values.shape != (rows,):
         raise FileFormatError(f'bag "{path.name}": "{name}" {values.shape} for {rows} patches')
     return values.astype(np.int32)
@@ -198,7 +151,7 @@ def _all_within(indices: NDArray[np.int32], count: int) -> bool:
 def _texts(path: Path, file: h5py.File) -> list[str]:
     if "images" not in file:
         return []
-    names = _dataset(path, file, "images")
+    names = dataset_of(file, "images", BAG)
     if h5py.check_string_dtype(names.dtype) is None or names.ndim != 1:
         raise FileFormatError(f'bag "{path.name}": "images" {names.shape} has type {names.dtype}')
     return [str(name) for name in names.asstr()[()]]
@@ -212,7 +165,7 @@ def _quality(path: Path, file: h5py.File, rows: int) -> Iterator[tuple[str, NDAr
     if not isinstance(file["quality"], h5py.Group):
         raise FileFormatError(f'bag "{path.name}": "quality" is not a group')
     for metric in file["quality"]:
-        values = _array(path, file, f"quality/{metric}", "f")
+        values = read_array(file, f"quality/{metric}", "f", BAG)
         if values.shape != (rows,):
             raise FileFormatError(f'bag "{path.name}": quality "{metric}" {values.shape}')
         yield metric, values.astype(np.float32)

@@ -11,6 +11,7 @@ import pandas as pd
 from cohorts.endpoints import Endpoint, TimeUnit
 from cohorts.errors import DataError
 from cohorts.files import write_text
+from cohorts.strata import DEVELOPMENT, POOLED
 from survival.cox import hazard_ratio
 from survival.curves import kaplan_meier, median_follow_up, median_time, numbers_at_risk
 from survival.cutpoint import HIGH, CutPoint, apply_cutpoint, freeze_cutpoint
@@ -18,8 +19,6 @@ from survival.endpoints import join_endpoints, refuse, without_outcome
 from survival.logrank import logrank_test
 from survival.settings import SurvivalSettings
 
-DEVELOPMENT = "development (out-of-fold)"
-POOLED = "external, pooled"
 TABLES = ("kaplan_meier", "numbers_at_risk", "medians", "logrank", "cox", "left_out")
 
 _TICK_STEPS: dict[TimeUnit, tuple[float, ...]] = {

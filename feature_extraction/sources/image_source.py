@@ -16,6 +16,8 @@ from feature_extraction.units import Level0Px, Mpp, PatchPx
 # A field of view has a few million pixels. More than this is a slide, or a file made to exhaust
 # memory; Pillow's own limit lies higher and only warns.
 MAX_PIXELS = 80_000_000
+# Never what the content claims to be: a PostScript file named .png would start another program.
+_FORMATS = ("JPEG", "PNG", "TIFF", "BMP")
 # What Pillow raises on damaged pixels, headers and EXIF.
 _DECODING_ERRORS = (
     OSError,
@@ -126,7 +128,7 @@ def decode_image(path: Path) -> Rgb:
         If the file is truncated, no image, or has more than `MAX_PIXELS` pixels.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=_FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise ImageError(
                     f'image "{path.name}" has {image.width} x {image.height} pixels, more than '

@@ -6,8 +6,9 @@ import pandas as pd
 import pytest
 
 from cmil.discrimination import roc_curve
-from cmil.validation import DEVELOPMENT, POOLED, cohorts_of, performance, roc_curves
+from cmil.validation import cohorts_of, performance, roc_curves
 from cohorts.errors import DataError
+from cohorts.strata import DEVELOPMENT, POOLED
 
 # centre, score, label, decision
 DEVELOPED = [("Lund", 0.9, 1, 1), ("Lund", 0.4, 1, 0), ("Oslo", 0.6, 0, 1), ("Oslo", 0.1, 0, 0)]
