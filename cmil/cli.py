@@ -84,7 +84,9 @@ def demo(
     from cmil.demo import run_demo
 
     _use_threads(threads)
-    print(run_demo(out, patients=patients, seed=seed))
+    printed, failed = run_demo(out, patients=patients, seed=seed)
+    print(printed)
+    _exit_if_failed(failed)
 
 
 @app.command()
@@ -100,8 +102,10 @@ def run(
     from cmil.study import run_study
 
     opened = _open(study, out, cohort, weights, threads)
-    failed = run_study(opened, study.read_text(encoding="utf-8"))
-    print(results_table(out))
+    replaced = {"--cohort": cohort, "--weights": weights}
+    notes = [f"# run with {option} {path}\n" for option, path in replaced.items() if path]
+    failed = run_study(opened, "".join([*notes, study.read_text(encoding="utf-8-sig")]))
+    print(results_table(out, list(opened.settings.cohort.endpoints)))
     print(f"page: {out / 'index.html'}")
     _exit_if_failed(failed)
 
@@ -187,8 +191,12 @@ def survival(
     """Relate the frozen score to survival at its locked cut-point."""
     from cmil.results_table import survival_json, survival_table
     from cmil.study import relate_to_survival
+    from cohorts.errors import SettingsError
 
-    relate_to_survival(_open(study, out, cohort, predictions=predictions))
+    opened = _open(study, out, cohort, predictions=predictions)
+    if not opened.settings.cohort.endpoints:
+        raise SettingsError(f"{study.name}: no endpoint is named; name one in [cohort.endpoints]")
+    relate_to_survival(opened)
     print(survival_json(out) if as_json else survival_table(out))
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from cmil.study import Study, refuse_unfit_outcomes
 from cmil.study_settings import read_study_settings
 from cohorts.manifest import Cohort, read_cohort
 from cohorts.settings import CohortSettings
@@ -22,14 +23,15 @@ def check_cohort(path: Path, manifest: Path | None, *, as_json: bool) -> str:
 
     Raises
     ------
-    SettingsError, ManifestError
+    SettingsError, ManifestError, DataError
         With one line for each problem.
     """
     if path.suffix.lower() == ".csv":
         cohort = read_cohort(CohortSettings(manifest=path))
     else:
-        settings = read_study_settings(path, manifest=manifest)
-        cohort = read_cohort(settings.cohort, settings.survival.covariates)
+        study = Study.at(path.parent, read_study_settings(path, manifest=manifest))
+        refuse_unfit_outcomes(study)
+        cohort = study.manifest
     table = describe_centres(cohort)
     if as_json:
         return json.dumps({"centres": json.loads(table.to_json(orient="records"))})

@@ -1,5 +1,6 @@
 """The demo: a simulated study, run like any other, and checked against its own truth."""
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -50,8 +51,8 @@ covariates = ["age_months", "mycn_amplified"]
 """
 
 
-def run_demo(out: Path, *, patients: int, seed: int) -> str:
-    """Draw, run and check a simulated study; give what to print.
+def run_demo(out: Path, *, patients: int, seed: int) -> tuple[str, Sequence[str]]:
+    """Draw, run and check a simulated study; give what to print, and the slides that failed.
 
     Raises
     ------
@@ -62,18 +63,19 @@ def run_demo(out: Path, *, patients: int, seed: int) -> str:
     text = SETTINGS.format(seed=seed)
     write_text(out / "study.toml", text)
     study = Study.at(out, read_study_settings(out / "study.toml"))
-    run_study(study, text, ENCODER_NOTE)
+    failed = run_study(study, text, ENCODER_NOTE)
     found = attention_against_truth(study.cohort, out, simulated.truth)
     write_text(out / "attention_against_truth.csv", found.to_csv(index=False))
-    return "\n".join(
+    printed = "\n".join(
         [
-            results_table(out),
+            results_table(out, list(study.settings.cohort.endpoints)),
             "",
             "attention against the true tumour patches: mean AUC "
             f"{found['auc'].mean():.2f} in {len(found)} positive patients",
             f"page: {out / 'index.html'}",
         ]
     )
+    return printed, failed
 
 
 def _draw(folder: Path, patients: int, seed: int) -> SimulatedStudy:

@@ -15,7 +15,15 @@ from cohorts.manifest import Cohort
 from feature_extraction.bags import Attribute, Bag, bag_path, read_bag, read_bag_attributes
 
 # What makes embeddings of two bags comparable. Bags of other programs state fewer of these.
-_COMPARABLE = ("encoder", "encoder_digest", "images_are", "patch_px", "mpp_used", "stain")
+_COMPARABLE = (
+    "encoder",
+    "encoder_digest",
+    "images_are",
+    "patch_px",
+    "mpp_used",
+    "stain",
+    "min_stained",
+)
 
 
 @dataclass(frozen=True)

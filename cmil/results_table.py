@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,10 @@ import pandas as pd
 from cohorts.errors import FileFormatError
 
 
-def results_table(out: Path) -> str:
-    """Give performance and survival of a finished study as text."""
+def results_table(out: Path, endpoints: Sequence[str]) -> str:
+    """Give performance and, where the study names endpoints, survival as text."""
     parts = [performance_table(_read(out / "validation" / "performance.csv"))]
-    if (out / "survival" / "cox.csv").exists():
+    if endpoints:
         parts.append(survival_table(out))
     return "\n\n".join([*parts, "Research use only."])
 

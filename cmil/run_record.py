@@ -34,6 +34,8 @@ class Stage:
         The settings that decide its result.
     seed
         None where nothing is random.
+    on_gpu
+        Whether it computes on the GPU where there is one; aggregators stay on the CPU.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Stage:
     inputs: Mapping[str, str]
     settings: Mapping[str, Any]
     seed: int | None = None
+    on_gpu: bool = False
 
     @property
     def fingerprint(self) -> str:
@@ -86,21 +89,21 @@ class Stage:
                 "seed": self.seed,
                 "outputs": made,
                 "software": {"cmil": __version__, "python": platform.python_version(), **libraries},
-                "machine": describe_machine(),
+                "machine": describe_machine(on_gpu=self.on_gpu),
                 "wall_seconds": round(time.monotonic() - started, 1),
                 "peak_memory_mib": peak_memory_mib(),
             },
         )
 
 
-def describe_machine() -> str:
-    """Processor, threads and, where torch is in use already, the device it computes on."""
-    torch = sys.modules.get("torch")
-    if torch is None:
-        return platform.machine()
+def describe_machine(*, on_gpu: bool = False) -> str:
+    """Name processor and threads and, for work that goes there, the GPU."""
+    import torch
+
     from feature_extraction.encoders import best_device, describe_device
 
-    return f"{platform.machine()}, {describe_device(best_device())}"
+    device = best_device() if on_gpu else torch.device("cpu")
+    return f"{platform.machine()}, {describe_device(device)}"
 
 
 def peak_memory_mib() -> int | None:

@@ -1,17 +1,18 @@
 """A study from its manifest to its page; a stage whose result is still true is not done again."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from cmil.progress import progress, say
 from cmil.run_record import Stage
 from cmil.study_settings import StudySettings
-from cohorts.errors import SettingsError
+from cohorts.errors import DataError, SettingsError
 from cohorts.files import digest_of_file, write_text
 from cohorts.manifest import Cohort, read_cohort
 from feature_extraction.bags import bag_path
@@ -87,6 +88,8 @@ def run_study(study: Study, settings_text: str, note: str = "") -> Sequence[str]
     -------
     One line for each slide that failed; their patients are named on the page.
     """
+    refuse_unfit_outcomes(study)
+    _refuse_too_few_patients(study)
     failed = extract_bags(study)
     train_model(study)
     predict_scores(study)
@@ -95,6 +98,29 @@ def run_study(study: Study, settings_text: str, note: str = "") -> Sequence[str]
     draw_heatmaps(study)
     write_page(study, failed, settings_text, note)
     return failed
+
+
+def refuse_unfit_outcomes(study: Study) -> None:
+    """Find what survival analysis would refuse, before hours are spent on the scores.
+
+    Raises
+    ------
+    DataError
+        With one line for each problem of endpoints and covariates.
+    """
+    from survival.endpoints import outcome_problems, refuse
+
+    settings = study.settings
+    patients = study.manifest.patients
+    refuse(outcome_problems(patients, settings.cohort.endpoints, settings.survival.covariates))
+
+
+def _refuse_too_few_patients(study: Study) -> None:
+    from cohorts.splits import stratified_folds
+
+    _label_column(study)
+    rng = np.random.default_rng(study.settings.seed)
+    stratified_folds(study.manifest.development.patients, study.settings.mil.folds, rng)
 
 
 def extract_bags(study: Study) -> Sequence[str]:
@@ -111,7 +137,7 @@ def extract_bags(study: Study) -> Sequence[str]:
 
         inputs = {"cohort": cohort.digest}
         stage = study.stage("extract", "bags", inputs, settings.model_dump(mode="json"))
-        with stage.recorded(lambda: [study.bags / "slides.csv"]):
+        with replace(stage, on_gpu=True).recorded(lambda: [study.bags / "slides.csv"]):
             outcomes = extract(cohort, settings, study.bags, on_slide=on_slide)
     made = sum(outcome.state == "made" for outcome in outcomes)
     reused = sum(outcome.state == "reused" for outcome in outcomes)
@@ -123,12 +149,13 @@ def extract_bags(study: Study) -> Sequence[str]:
 def train_model(study: Study) -> None:
     """Cross-validate on the development patients and freeze the bundle."""
     from cmil.bundle import FACTS, WEIGHTS
-    from cmil.model_card import CARD, write_model_card
+    from cmil.model_card import CARD
     from cmil.patient_bags import digest_of_bags, read_patient_bags
     from cmil.training import EpochDone, train
 
     settings, cohort = study.settings, study.cohort.development
     label = _label_column(study)
+    _say_what_has_no_bag(study)
     inputs = {"cohort": cohort.digest, "bags": digest_of_bags(cohort, study.bags)}
     chosen = {**settings.mil.model_dump(mode="json"), "label": label}
     stage = study.stage("train", "model", inputs, chosen)
@@ -157,7 +184,6 @@ def train_model(study: Study) -> None:
                 seed=settings.seed,
                 on_epoch=on_epoch,
             )
-            write_model_card(bundle, study.model)
     reached = bundle.facts.out_of_fold
     say(f"train: out-of-fold AUC {reached.auc:.3f} in {reached.patients} patients")
 
@@ -170,6 +196,13 @@ def predict_scores(study: Study) -> None:
     from cmil.prediction import predict, prediction_row
 
     cohort, bundle = study.cohort, read_bundle(study.model)
+    _say_what_has_no_bag(study)
+    development = cohort.development
+    if development.slides and development.digest != bundle.facts.cohort_digest:
+        raise DataError(
+            f'"{study.model}" was trained on other development patients, labels or slides than the '
+            "cohort has now; run cmil train"
+        )
     inputs = {
         "model": bundle.digest,
         "cohort": cohort.digest,
@@ -221,7 +254,7 @@ def relate_to_survival(study: Study) -> None:
 
     endpoints = study.settings.cohort.endpoints
     if not endpoints:
-        say("survival: the study names no endpoint")
+        say("survival: the study names no endpoint; name one in [cohort.endpoints]")
         return
     settings, folder = study.settings.survival, study.out / "survival"
     predictions = read_predictions(study.predictions)
@@ -298,6 +331,13 @@ def write_page(study: Study, failed: Sequence[str], settings_text: str, note: st
         settings_text=settings_text,
         encoder_note=note,
     )
+
+
+def _say_what_has_no_bag(study: Study) -> None:
+    missing = len(study.manifest.slides) - len(study.cohort.slides)
+    if missing:
+        names = ", ".join(study.excluded) or "none"
+        say(f'{missing} slides have no bag in "{study.bags}"; patients left out: {names}')
 
 
 def _of_predictions(study: Study) -> Mapping[str, str]:

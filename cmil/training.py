@@ -22,6 +22,7 @@ from cmil.bundle import (
 from cmil.calibration import fit_platt
 from cmil.discrimination import auc_delong
 from cmil.fitting import fit_aggregator
+from cmil.model_card import write_model_card
 from cmil.operating_point import youden_threshold
 from cmil.patient_bags import PatientBags
 from cmil.scoring import score_bag
@@ -112,9 +113,11 @@ def train(
         bags_digest=bags.digest,
         weights_digest=digest_of_file(folder / WEIGHTS),
     )
-    write_facts(facts, folder)
+    bundle = ModelBundle(models, facts)
+    write_model_card(bundle, folder)
+    write_facts(facts, folder)  # last: a bundle with it is whole
     shutil.rmtree(folder / "folds")
-    return ModelBundle(models, facts)
+    return bundle
 
 
 def out_of_fold_logits(

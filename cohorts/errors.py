@@ -23,6 +23,10 @@ class FileFormatError(StudyError):
     """A file that is damaged, not of the format its name says, or of a newer version."""
 
 
+class AccessError(StudyError):
+    """A file that is there but cannot be read now: permission, lock, disk, network or memory."""
+
+
 class ImageError(StudyError):
     """An image or slide that cannot be opened, read, or given a resolution."""
 

@@ -1,5 +1,6 @@
 """Read HDF5 that may come from anywhere: undamaged, of a known version, of its own bytes only."""
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,7 +10,10 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from cohorts.errors import FileFormatError
+from cohorts.errors import AccessError, FileFormatError
+
+# A file that a network share withholds or another process has locked is not a damaged one.
+_NOT_NOW = frozenset({errno.EACCES, errno.EAGAIN, errno.EIO, errno.ENOMEM, errno.ESTALE})
 
 
 @dataclass(frozen=True)
@@ -29,18 +33,32 @@ def opened(path: Path, kind: Hdf5Format) -> Iterator[h5py.File]:
     ------
     FileFormatError
         If the file is missing, truncated, damaged, or of a newer version.
+    AccessError
+        If it may well be whole, but cannot be read now.
     """
     try:
         with h5py.File(path, "r") as file:
             _check_version(file, kind)
             yield file
+    except (PermissionError, BlockingIOError, MemoryError) as error:
+        raise _not_now(path, kind, error) from error
     except FileNotFoundError as error:
         raise FileFormatError(f'{kind.name} "{path}" does not exist; run {kind.made_by}') from error
-    except (OSError, KeyError, ValueError, RuntimeError, MemoryError) as error:
+    except (OSError, KeyError, ValueError, RuntimeError) as error:
+        if isinstance(error, OSError) and error.errno in _NOT_NOW:
+            raise _not_now(path, kind, error) from error
         raise FileFormatError(
             f'{kind.name} "{path.name}" is truncated, damaged or not HDF5; delete it and run '
             f"{kind.made_by}"
         ) from error
+
+
+def _not_now(path: Path, kind: Hdf5Format, error: Exception) -> AccessError:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return AccessError(
+        f'{kind.name} "{path.name}" cannot be read now ({reason}); check permissions, disk, '
+        "network share and memory, and run again"
+    )
 
 
 def read_array(file: h5py.File, name: str, kinds: str, of: Hdf5Format) -> NDArray[np.generic]:

@@ -136,6 +136,15 @@ def read_cohort(settings: CohortSettings, covariates: Sequence[str] = ()) -> Coh
     endpoints = settings.endpoints.values()
     numeric = dict.fromkeys([*(c for e in endpoints for c in (e.time, e.event)), *covariates])
     _check_columns(manifest, header, [*([settings.label] if settings.label else []), *numeric])
+    clashing = [name for name in numeric if name in {"centre", "split", "label", settings.label}]
+    if clashing:
+        raise ManifestError(
+            [
+                f'{manifest.name}: column "{name}" is named as endpoint or covariate and has '
+                "another role too; rename it"
+                for name in clashing
+            ]
+        )
     return _ManifestReader(manifest, settings.label, tuple(numeric), header, rows).read()
 
 

@@ -1,14 +1,15 @@
 """The stage: every slide of a cohort becomes a bag; what fails is listed and stops nobody else."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import cv2
 import pandas as pd
 
-from cohorts.errors import FileFormatError, ImageError
+from cohorts.errors import AccessError, FileFormatError, ImageError
 from cohorts.files import digest_of, digest_of_file, read_json, write_json, write_text
 from cohorts.manifest import Cohort, Slide
 from feature_extraction.bags import bag_path, read_bag_attributes, write_bag
@@ -19,6 +20,9 @@ from feature_extraction.sources import Source, open_source
 
 # Raised when a change of this package changes the numbers in a bag.
 RECIPE_VERSION = 1
+
+# What may befall one slide and must not stop the others; a mistake of ours is none of these.
+_FAILURES = (ImageError, AccessError, OSError, MemoryError, cv2.error)
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ def _extract_slide(
     state_path = out / "state" / f"{slide.slide_id}.json"
     before = _read_state(state_path)
     started = time.monotonic()
-    files: dict[str, Any] = {}
+    files: dict[str, str] = {}
     try:
         source = open_source(slide)
         files = _identify(source, before)
@@ -75,18 +79,22 @@ def _extract_slide(
         patches = _patches_if_made_by(path, made_by)
         outcome = SlideOutcome(slide.slide_id, slide.patient_id, "reused", patches, "")
         if not patches:
+            path.unlink(missing_ok=True)  # of other bytes or settings: no one may take it for new
             bag = embed_slide(slide, source, encoder, settings)
             made = {"made_by": made_by, "source_digest": files["digest"]}
             write_bag(path, replace(bag, attributes={**bag.attributes, **made}))
             outcome = replace(outcome, state="made", patches=len(bag))
-    except ImageError as error:
-        path.unlink(missing_ok=True)  # a bag of what can no longer be read would go stale unseen
-        reason = f'slide "{slide.slide_id}" (manifest row {slide.row}): {error}'
+    except _FAILURES as error:
+        # Where the images cannot be looked at now, the bag made of them earlier stays and serves.
+        kept = "; the bag made earlier is kept and used" if path.exists() else ""
+        said = " ".join(str(error).split()) or type(error).__name__
+        reason = f'slide "{slide.slide_id}" (manifest row {slide.row}): {said}{kept}'
         outcome = SlideOutcome(slide.slide_id, slide.patient_id, "failed", 0, reason)
     if outcome.state != "reused":
         attempts = before.get("attempts", 0) + 1
         seconds = round(time.monotonic() - started, 3)
-        state = {**asdict(outcome), "attempts": attempts, "seconds": seconds, "files": files}
+        known = files or before.get("files", {})
+        state = {**asdict(outcome), "attempts": attempts, "seconds": seconds, "files": known}
         write_json(state_path, state)
     return outcome
 
@@ -116,13 +124,13 @@ def _read_state(path: Path) -> Mapping[str, Any]:
     return state if isinstance(state, dict) else {}
 
 
-def _identify(source: Source, before: Mapping[str, Any]) -> dict[str, Any]:
+def _identify(source: Source, before: Mapping[str, Any]) -> dict[str, str]:
     """Digest of the files' bytes; hashed again only where a size or time of change differs.
 
     Hashing a study's slides over a network share takes hours, and every resumption needs it.
     """
-    files: Sequence[Path] = source.files
     try:
+        files = source.files
         stats = [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]
         stat = digest_of(stats)
         known = before.get("files", {})
@@ -130,5 +138,5 @@ def _identify(source: Source, before: Mapping[str, Any]) -> dict[str, Any]:
             return dict(known)
         digests = [[file.name, digest_of_file(file)] for file in files]
     except OSError as error:
-        raise ImageError(f"cannot be read ({error}); check the disk or network share") from error
+        raise AccessError(f"cannot be read ({error}); check the disk or network share") from error
     return {"stat": stat, "digest": digest_of(digests)}

@@ -15,7 +15,7 @@ from cohorts.strata import DEVELOPMENT, POOLED
 from survival.cox import hazard_ratio
 from survival.curves import kaplan_meier, median_follow_up, median_time, numbers_at_risk
 from survival.cutpoint import HIGH, CutPoint, apply_cutpoint, freeze_cutpoint
-from survival.endpoints import join_endpoints, refuse, without_outcome
+from survival.endpoints import join_endpoints, outcome_problems, refuse, without_outcome
 from survival.logrank import logrank_test
 from survival.settings import SurvivalSettings
 
@@ -141,6 +141,9 @@ def _join_each(
         lacking = without_outcome(patients, endpoint).index
         scored = predictions[~predictions["patient_id"].isin(lacking)]
         known = patients[~patients.index.isin(lacking)]
+        if known.empty:
+            problems += outcome_problems(patients, {name: endpoint}, ())
+            continue
         try:
             joined[name] = join_endpoints(scored, known, {name: endpoint}, covariates)
         except DataError as error:

@@ -78,6 +78,8 @@ def hazard_ratio(
 def _check_design(
     event: NDArray[np.int64], covariates: pd.DataFrame, events_per_parameter: float
 ) -> None:
+    if covariates.empty:
+        raise _NotEstimableError("no patient has all covariates")
     if not event.any():
         raise _NotEstimableError("no event")
     for name, column in covariates.items():

@@ -153,6 +153,8 @@ def refit_cutpoint(
 ) -> CutPoint:
     """Replace the lock at `path` where what it was fitted on has changed, and log that it was.
 
+    The replaced lock stays beside it as `cutpoint-replaced-<scores>.json`.
+
     For a study that is deliberately run again with other settings upstream, before its external
     results count; anywhere else `freeze_cutpoint` refuses instead.
     """
@@ -162,7 +164,10 @@ def refit_cutpoint(
     changed = _changes(lock, predictions, cohort_digest)
     if not changed:
         return lock
+    if _development(predictions).empty:
+        check_lock(path, lock, predictions, cohort_digest)
     cut = fit_cutpoint(_development(predictions), cohort_digest, method)
+    _write(path.with_name(f"{path.stem}-replaced-{lock.scores_digest[:8]}.json"), lock)
     _write(path, cut)
     _log.warning(
         'cut-point re-fitted on new development scores: "%s" now holds %.4g instead of %.4g, '

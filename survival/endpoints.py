@@ -75,6 +75,29 @@ def without_outcome(patients: pd.DataFrame, endpoint: Endpoint) -> "pd.Series[st
     )
 
 
+def outcome_problems(
+    patients: pd.DataFrame, endpoints: Mapping[str, Endpoint], covariates: Sequence[str]
+) -> list[str]:
+    """Say, before any score exists, what would make the analysis refuse these outcomes.
+
+    A missing time or event is none of it: such patients are left out and listed.
+    """
+    problems: list[str] = []
+    for name, endpoint in endpoints.items():
+        known = patients[~patients.index.isin(without_outcome(patients, endpoint).index)]
+        problems += _patient_problems(known, {name: endpoint}, covariates)
+        if known.empty:
+            problems.append(_no_outcome(name))
+    return list(dict.fromkeys(problems))
+
+
+def _no_outcome(name: str) -> str:
+    return (
+        f'patients: endpoint "{name}": no patient has both time and event; leave it out of the '
+        "study's endpoints"
+    )
+
+
 def refuse(problems: Sequence[str]) -> None:
     """Raise one DataError that holds every problem, one a line; with none, do nothing."""
     if problems:
@@ -187,12 +210,6 @@ def _covariate_problems(patients: pd.DataFrame, name: str) -> Iterator[str]:
         yield from absent
         return
     yield from _unreadable(patients[name])
-    values = _numeric(patients[name]).dropna()
-    if len(values) and values.nunique() == 1:
-        yield (
-            f'patients: column "{name}": the same value ({values.iloc[0]:g}) for every patient; '
-            "a constant covariate adjusts for nothing, leave it out"
-        )
 
 
 def _missing(column: "pd.Series[float]") -> Iterator[str]:

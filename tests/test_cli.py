@@ -175,3 +175,37 @@ def test_unknown_setting_names_the_nearest(small_study, cmil, tmp_path) -> None:
     assert done.stderr == expected
     debugged = cmil("--debug", "run", small_study.settings, "--out", tmp_path / "out")
     assert "Traceback" in debugged.stderr and debugged.stderr.endswith(expected)
+
+
+def test_outcomes_survival_would_refuse_stop_the_run_before_extraction(
+    small_study, cmil, tmp_path
+) -> None:
+    text = small_study.manifest.read_text().splitlines()
+    fields = text[1].split(",")
+    fields[6], fields[7] = "-3", "2"
+    small_study.manifest.write_text("\n".join([text[0], ",".join(fields), *text[2:]]) + "\n")
+    for command in (["cohort", "check"], ["run"]):
+        out = ["--out", tmp_path / "out"] if command == ["run"] else []
+        done = cmil(*command, small_study.settings, *out)
+        assert done.returncode == 1
+        assert [line.split('"')[1] for line in done.stderr.splitlines()] == [
+            "os_months",
+            "os_event",
+        ]
+    assert not (tmp_path / "out").exists()
+
+
+def test_predicting_for_another_development_cohort_is_refused(
+    finished_study, cmil, tmp_path
+) -> None:
+    study, out = finished_study
+    lines = study.manifest.read_text().replace(
+        "A00,A00-1,images/A00,A,development,0", "A00,A00-1,images/A00,A,development,1"
+    )
+    corrected = study.folder / "corrected.csv"
+    corrected.write_text(lines)
+    options = ["--cohort", corrected, "--bags", out / "bags", "--model", out / "model"]
+    done = cmil("predict", study.settings, "--out", tmp_path, *options)
+    assert done.returncode == 1
+    assert "was trained on other development patients" in done.stderr
+    assert not (tmp_path / "predictions.csv").exists()

@@ -44,4 +44,3 @@ def test_killed_study_resumes_to_the_same_scores(
         assert "fold 1, resumed" in done.stderr or len(kept) == 24
     for name in ("predictions.csv", "model/model.safetensors", "survival/cutpoint.json"):
         assert (out / name).read_bytes() == (undisturbed / name).read_bytes()
-    assert not list(out.rglob("*.part"))

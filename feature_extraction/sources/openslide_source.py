@@ -26,7 +26,9 @@ class OpenSlideSource:
 
     @property
     def files(self) -> Sequence[Path]:
-        """The file, and for MIRAX the folder of the same name that holds its pixels."""
+        """The file, and what holds its pixels: MIRAX's folder, the DICOM files beside it."""
+        if self._path.suffix.lower() == ".dcm":
+            return tuple(sorted(self._path.parent.glob("*.dcm")))
         beside = self._path.with_suffix("")
         if self._path.suffix.lower() == ".mrxs" and beside.is_dir():
             return (self._path, *sorted(beside.iterdir()))

@@ -231,14 +231,39 @@ def test_a_damaged_record_of_an_earlier_run_stops_nobody(
 def test_a_slide_that_fails_later_leaves_no_stale_bag(tmp_path: Path, images: Path, chosen) -> None:
     cohort = cohort_of(images, "S1", "I")
     extract(cohort, chosen(), tmp_path)
-    whole = (images / "s1.tif").read_bytes()
-    for spoil in (lambda path: path.write_bytes(b"no slide"), Path.unlink):
-        spoil(images / "s1.tif")
-        assert states(extract(cohort, chosen(), tmp_path)) == {"S1": "failed", "I": "reused"}
-        assert not (tmp_path / "S1.h5").exists()
-        (images / "s1.tif").write_bytes(whole)
-        assert states(extract(cohort, chosen(), tmp_path)) == {"S1": "made", "I": "reused"}
-    assert json.loads((tmp_path / "state" / "S1.json").read_text())["attempts"] == 5
+    (images / "s1.tif").write_bytes(b"no slide")
+    assert states(extract(cohort, chosen(), tmp_path)) == {"S1": "failed", "I": "reused"}
+    assert not (tmp_path / "S1.h5").exists()
+
+
+def test_a_slide_out_of_reach_keeps_the_bag_made_of_it(
+    tmp_path: Path, images: Path, chosen
+) -> None:
+    cohort = cohort_of(images, "S1", "I")
+    extract(cohort, chosen(), tmp_path)
+    bag = (tmp_path / "S1.h5").read_bytes()
+    (images / "s1.tif").rename(images / "away")
+    outcomes = extract(cohort, chosen(), tmp_path)
+    assert states(outcomes) == {"S1": "failed", "I": "reused"}
+    assert "the bag made earlier is kept and used" in outcomes[0].reason
+    assert (tmp_path / "S1.h5").read_bytes() == bag
+    (images / "away").rename(images / "s1.tif")
+    assert states(extract(cohort, chosen(), tmp_path)) == {"S1": "reused", "I": "reused"}
+    assert json.loads((tmp_path / "state" / "S1.json").read_text())["attempts"] == 2
+
+
+def test_lack_of_memory_for_one_slide_stops_nobody_else(
+    tmp_path: Path, images: Path, chosen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from feature_extraction.sources.openslide_source import OpenSlideCanvas
+
+    def exhausted(canvas: OpenSlideCanvas, longest: int) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(OpenSlideCanvas, "thumbnail", exhausted)
+    outcomes = extract(cohort_of(images, "S1", "I"), chosen(), tmp_path)
+    assert states(outcomes) == {"S1": "failed", "I": "made"}
+    assert "MemoryError" in outcomes[0].reason
 
 
 @pytest.mark.parametrize("encoder", ["stain-filters", "untrained:timm:test_resnet"])

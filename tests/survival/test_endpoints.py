@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from cohorts.errors import DataError
 from survival import Endpoint, SurvivalSettings, join_endpoints
+from survival.endpoints import outcome_problems
 
 Study = tuple[pd.DataFrame, pd.DataFrame]
 COVARIATES = ("age", "mycn")
@@ -148,10 +149,29 @@ def test_no_score_and_no_endpoint_are_refused(study: Study) -> None:
     assert [line.split(":")[1][:12] for line in lines] == [" no row; pre", " no endpoint"]
 
 
-def test_constant_covariate_is_refused(study: Study, overall_survival) -> None:
+def test_constant_covariate_is_left_to_the_models(study: Study, overall_survival) -> None:
     predictions, patients = study
-    (line,) = problems((predictions, patients.assign(mycn=1)), overall_survival)
-    assert line.startswith('patients: column "mycn": the same value (1) for every patient')
+    rows = join_endpoints(predictions, patients.assign(mycn=1), overall_survival, COVARIATES)
+    assert (rows["mycn"] == 1).all()
+
+
+def test_endpoint_nobody_has_is_named_before_any_score_exists(
+    study: Study, overall_survival
+) -> None:
+    _, patients = study
+    patients["os_event"] = float("nan")
+    (line,) = outcome_problems(patients, overall_survival, COVARIATES)
+    assert line.startswith('patients: endpoint "overall survival": no patient has both')
+
+
+def test_outcomes_are_checked_before_any_score_exists(study: Study, overall_survival) -> None:
+    _, patients = study
+    assert outcome_problems(patients, overall_survival, COVARIATES) == []
+    patients.loc["L003", "os_months"] = -1
+    patients.loc["L004", "os_event"] = 2
+    patients.loc["L005", "os_months"] = None
+    lines = outcome_problems(patients, overall_survival, COVARIATES)
+    assert [line.split('"')[1] for line in lines] == ["os_months", "os_event"]
 
 
 @pytest.mark.parametrize("name", ["os_event", "centre"])
