@@ -40,7 +40,5 @@ def test_killed_study_resumes_to_the_same_scores(
     assert done.returncode == 0, done.stderr
     assert f"{24 - len(kept)} bags made, {len(kept)} up to date" in done.stderr
     assert {p: p.stat().st_mtime_ns for p in kept} == kept
-    if stage == "training":
-        assert "fold 1, resumed" in done.stderr or len(kept) == 24
     for name in ("predictions.csv", "model/model.safetensors", "survival/cutpoint.json"):
         assert (out / name).read_bytes() == (undisturbed / name).read_bytes()
