@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 
 from cmil.patient_bags import PatientBag
 from cmil.prediction import PatientPrediction
-from cohorts.errors import FileFormatError
 from cohorts.files import whole_file
-from cohorts.hdf5 import Hdf5Format, opened, read_array, title
+from cohorts.hdf5 import Hdf5Format, opened, read_array, read_rows
 
 FORMAT = "cmil-attention"
 FORMAT_VERSION = 1
@@ -92,9 +91,4 @@ def read_attention(path: Path) -> SlideAttention:
 
 
 def _values(file: h5py.File, name: str, rows: int) -> NDArray[np.float32]:
-    values = read_array(file, name, "f", ATTENTION)
-    if values.shape != (rows,):
-        raise FileFormatError(
-            f'{title(file, ATTENTION)}: "{name}" {values.shape} for {rows} patches'
-        )
-    return values.astype(np.float32, copy=False)
+    return read_rows(file, name, "f", ATTENTION, rows).astype(np.float32, copy=False)

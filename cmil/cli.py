@@ -272,7 +272,7 @@ def _use_threads(threads: int | None) -> None:
 
 def _exit_if_failed(failed: Sequence[str]) -> None:
     if failed:
-        print(f"{len(failed)} slides failed and were left out:", file=sys.stderr)
+        print(f"{len(failed)} slides failed:", file=sys.stderr)
         for reason in failed:
             print(f"error: {reason}", file=sys.stderr)
         raise typer.Exit(1)

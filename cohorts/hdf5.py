@@ -75,6 +75,22 @@ def read_array(file: h5py.File, name: str, kinds: str, of: Hdf5Format) -> NDArra
     return np.asarray(dataset[()])
 
 
+def read_rows(
+    file: h5py.File, name: str, kinds: str, of: Hdf5Format, rows: int
+) -> NDArray[np.generic]:
+    """Read a dataset that holds one value for each of `rows` patches.
+
+    Raises
+    ------
+    FileFormatError
+        As `read_array`, and if it holds another number of values.
+    """
+    values = read_array(file, name, kinds, of)
+    if values.shape != (rows,):
+        raise FileFormatError(f'{title(file, of)}: "{name}" {values.shape} for {rows} patches')
+    return values
+
+
 def dataset_of(file: h5py.File, name: str, of: Hdf5Format) -> h5py.Dataset:
     """Find a dataset whose bytes lie in this very file: a link out could disclose any other.
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cohorts.errors import FileFormatError
 from cohorts.files import whole_file
-from cohorts.hdf5 import Hdf5Format, dataset_of, opened, read_array
+from cohorts.hdf5 import Hdf5Format, dataset_of, opened, read_array, read_rows, title
 
 FORMAT = "cmil-bag"
 FORMAT_VERSION = 1
@@ -100,8 +100,11 @@ def read_bag(path: Path) -> Bag:
             )
         if not np.isfinite(features).all():
             raise FileFormatError(f'bag "{path.name}" holds NaN or infinity; extract it again')
-        image_index = _optional_rows(path, file, "image_index", len(features))
-        images = tuple(_texts(path, file))
+        image_index = None
+        if "image_index" in file:
+            rows = read_rows(file, "image_index", "iu", BAG, len(features))
+            image_index = rows.astype(np.int32)
+        images = tuple(_texts(file))
         if image_index is not None and images and not _all_within(image_index, len(images)):
             raise FileFormatError(f'bag "{path.name}": image_index names none of its images')
         return Bag(
@@ -111,7 +114,7 @@ def read_bag(path: Path) -> Bag:
             grid=_attributes(file["coords"]),
             image_index=image_index,
             images=images,
-            quality=dict(_quality(path, file, len(features))),
+            quality=dict(_quality(file, len(features))),
         )
 
 
@@ -135,39 +138,30 @@ def _floats(file: h5py.File, name: str) -> NDArray[np.floating]:
         return values.astype(np.float32, copy=False)
 
 
-def _optional_rows(path: Path, file: h5py.File, name: str, rows: int) -> NDArray[np.int32] | None:
-    if name not in file:
-        return None
-    values = read_array(file, name, "iu", BAG)
-    if values.shape != (rows,):
-        raise FileFormatError(f'bag "{path.name}": "{name}" {values.shape} for {rows} patches')
-    return values.astype(np.int32)
-
-
 def _all_within(indices: NDArray[np.int32], count: int) -> bool:
     return bool(((indices >= 0) & (indices < count)).all())
 
 
-def _texts(path: Path, file: h5py.File) -> list[str]:
+def _texts(file: h5py.File) -> list[str]:
     if "images" not in file:
         return []
     names = dataset_of(file, "images", BAG)
     if h5py.check_string_dtype(names.dtype) is None or names.ndim != 1:
-        raise FileFormatError(f'bag "{path.name}": "images" {names.shape} has type {names.dtype}')
+        raise FileFormatError(f'{title(file, BAG)}: "images" {names.shape} has type {names.dtype}')
     return [str(name) for name in names.asstr()[()]]
 
 
-def _quality(path: Path, file: h5py.File, rows: int) -> Iterator[tuple[str, NDArray[np.float32]]]:
+def _quality(file: h5py.File, rows: int) -> Iterator[tuple[str, NDArray[np.float32]]]:
     if "quality" not in file:
         return
     if not isinstance(file.get("quality", getlink=True), h5py.HardLink):
-        raise FileFormatError(f'bag "{path.name}": "quality" is a link to elsewhere; refused')
+        raise FileFormatError(f'{title(file, BAG)}: "quality" is a link to elsewhere; refused')
     if not isinstance(file["quality"], h5py.Group):
-        raise FileFormatError(f'bag "{path.name}": "quality" is not a group')
+        raise FileFormatError(f'{title(file, BAG)}: "quality" is not a group')
     for metric in file["quality"]:
         values = read_array(file, f"quality/{metric}", "f", BAG)
         if values.shape != (rows,):
-            raise FileFormatError(f'bag "{path.name}": quality "{metric}" {values.shape}')
+            raise FileFormatError(f'{title(file, BAG)}: quality "{metric}" {values.shape}')
         yield metric, values.astype(np.float32)
 
 

@@ -87,15 +87,11 @@ def outcome_problems(
         known = patients[~patients.index.isin(without_outcome(patients, endpoint).index)]
         problems += _patient_problems(known, {name: endpoint}, covariates)
         if known.empty:
-            problems.append(_no_outcome(name))
+            problems.append(
+                f'patients: endpoint "{name}": no patient has both time and event; leave it out '
+                "of the study's endpoints"
+            )
     return list(dict.fromkeys(problems))
-
-
-def _no_outcome(name: str) -> str:
-    return (
-        f'patients: endpoint "{name}": no patient has both time and event; leave it out of the '
-        "study's endpoints"
-    )
 
 
 def refuse(problems: Sequence[str]) -> None:
