@@ -20,10 +20,10 @@ class ExtractionSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     encoder: str = Field(
-        description="timm:NAME, torchvision:NAME, untrained:timm:NAME, or stain-filters"
+        description="a preset, timm:NAME, torchvision:NAME, hf-hub:OWNER/NAME or stain-filters"
     )
     weights: Path | None = Field(
-        None, description="local .safetensors; without it the pretrained weights are downloaded"
+        None, description="local .safetensors or .pth; without it published weights are downloaded"
     )
     mean: Channels | None = Field(None, description="normalisation of the weights, images in 0..1")
     std: Channels | None = Field(None, description="normalisation of the weights, images in 0..1")
@@ -37,8 +37,18 @@ class ExtractionSettings(BaseModel):
     min_stained: float = Field(
         0.05, ge=0, le=1, description="least stained share of a patch; less is background"
     )
-    precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="of the encoder; auto is bfloat16 where the processor has it"
+    max_patches: int | None = Field(
+        None, ge=1, description="most patches of a slide, a seeded sample spread over it"
+    )
+    icc: bool = Field(True, description="apply the colour profile of an image that has one")
+    stain: Literal["none", "grey-world", "reinhard", "macenko"] = Field(
+        "none", description="colour normalisation of patches before they are embedded"
+    )
+    precision: Literal["auto", "float32", "bfloat16", "int8"] = Field(
+        "auto", description="of the encoder; auto is the fastest that leaves embeddings as they are"
+    )
+    backend: Literal["auto", "torch", "openvino"] = Field(
+        "auto", description="what computes the encoder; auto takes OpenVINO where it serves"
     )
     storage: Literal["float16", "float32"] = Field("float16", description="of features in the bag")
     batch_size: int = Field(64, ge=1, le=4096)
