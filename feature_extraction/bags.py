@@ -1,6 +1,7 @@
 """The bag: patch embeddings of one slide in HDF5. `docs/formats.md` is its specification."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -61,23 +62,43 @@ def bag_path(folder: Path, slide_id: str) -> Path:
 
 def write_bag(path: Path, bag: Bag) -> None:
     """Write `bag` to `path`, whole or not at all; contiguous and uncompressed, to read fast."""
-    with whole_file(path) as partial, h5py.File(partial, "w", libver=("v108", "v108")) as file:
-        file.attrs["format"] = FORMAT
-        file.attrs["format_version"] = FORMAT_VERSION
-        for name, value in bag.attributes.items():
-            file.attrs[name] = value
+    with whole_file(path) as partial, new_bag_file(partial, bag.attributes, bag.images) as file:
+        write_patches(file, bag.coords, bag.grid, bag.image_index, bag.quality)
         features = file.create_dataset("features", data=bag.features, track_times=False)
         features.attrs["encoder"] = str(bag.attributes.get("encoder", "unknown"))
-        coords = file.create_dataset("coords", data=bag.coords, track_times=False)
-        for name, value in bag.grid.items():
-            coords.attrs[name] = value
-        if bag.image_index is not None:
-            file.create_dataset("image_index", data=bag.image_index, track_times=False)
-            file.create_dataset(
-                "images", data=list(bag.images), dtype=h5py.string_dtype(), track_times=False
-            )
-        for metric, values in bag.quality.items():
-            file.create_dataset(f"quality/{metric}", data=values, track_times=False)
+
+
+@contextmanager
+def new_bag_file(
+    path: Path, attributes: Mapping[str, Attribute], images: Sequence[str]
+) -> Iterator[h5py.File]:
+    """Begin a bag: what is said of the slide as a whole. The patches are to follow."""
+    with h5py.File(path, "w", libver=("v108", "v108")) as file:
+        file.attrs["format"] = FORMAT
+        file.attrs["format_version"] = FORMAT_VERSION
+        for name, value in attributes.items():
+            file.attrs[name] = value
+        if images:
+            strings = h5py.string_dtype()
+            file.create_dataset("images", data=list(images), dtype=strings, track_times=False)
+        yield file
+
+
+def write_patches(
+    group: h5py.Group,
+    coords: NDArray[np.int64],
+    grid: Mapping[str, Attribute],
+    image_index: NDArray[np.int32] | None,
+    quality: Mapping[str, NDArray[np.float32]],
+) -> None:
+    """Write what a bag says of each patch, but for the features, into a group of the file."""
+    written = group.create_dataset("coords", data=coords, track_times=False)
+    for name, value in grid.items():
+        written.attrs[name] = value
+    if image_index is not None:
+        group.create_dataset("image_index", data=image_index, track_times=False)
+    for measure, values in quality.items():
+        group.create_dataset(f"quality/{measure}", data=values, track_times=False)
 
 
 def read_bag(path: Path) -> Bag:
@@ -100,21 +121,15 @@ def read_bag(path: Path) -> Bag:
             )
         if not np.isfinite(features).all():
             raise FileFormatError(f'bag "{path.name}" holds NaN or infinity; extract it again')
-        image_index = None
-        if "image_index" in file:
-            rows = read_rows(file, "image_index", "iu", BAG, len(features))
-            image_index = rows.astype(np.int32)
-        images = tuple(_texts(file))
-        if image_index is not None and images and not _all_within(image_index, len(images)):
-            raise FileFormatError(f'bag "{path.name}": image_index names none of its images')
+        image_index, images = read_images(file, "", len(features))
         return Bag(
             features=features,
             coords=coords,
-            attributes=_attributes(file),
-            grid=_attributes(file["coords"]),
+            attributes=attributes_of(file),
+            grid=attributes_of(file["coords"]),
             image_index=image_index,
             images=images,
-            quality=dict(_quality(file, len(features))),
+            quality=read_quality(file, "", len(features)),
         )
 
 
@@ -127,7 +142,60 @@ def read_bag_attributes(path: Path) -> Mapping[str, Attribute]:
         If the file is missing, truncated, or of a newer format.
     """
     with opened(path, BAG) as file:
-        return _attributes(file)
+        return attributes_of(file)
+
+
+def read_images(
+    file: h5py.File, group: str, rows: int
+) -> tuple[NDArray[np.int32] | None, tuple[str, ...]]:
+    """Read which image each patch of a group is from, and the images' names.
+
+    Raises
+    ------
+    FileFormatError
+        If the numbers name none of the images.
+    """
+    images = tuple(_texts(file))
+    if "image_index" not in file:
+        return None, images
+    index = read_rows(file, f"{group}image_index", "iu", BAG, rows).astype(np.int32)
+    if images and not ((index >= 0) & (index < len(images))).all():
+        raise FileFormatError(f"{title(file, BAG)}: image_index names none of its images")
+    return index, images
+
+
+def read_quality(file: h5py.File, group: str, rows: int) -> dict[str, NDArray[np.float32]]:
+    """Read the quality measures of the patches of a group.
+
+    Raises
+    ------
+    FileFormatError
+        If they do not lie in this file or are not one a patch.
+    """
+    holder: h5py.Group = file[group] if group else file
+    if "quality" not in holder:
+        return {}
+    if not isinstance(holder.get("quality", getlink=True), h5py.HardLink):
+        raise FileFormatError(f'{title(file, BAG)}: "quality" is a link to elsewhere; refused')
+    if not isinstance(holder["quality"], h5py.Group):
+        raise FileFormatError(f'{title(file, BAG)}: "quality" is not a group')
+    return {
+        measure: read_rows(file, f"{group}quality/{measure}", "f", BAG, rows).astype(np.float32)
+        for measure in holder["quality"]
+    }
+
+
+def attributes_of(holder: h5py.File | h5py.Dataset) -> dict[str, Attribute]:
+    """Read the attributes that are text or numbers."""
+    plain: dict[str, Attribute] = {}
+    for name, value in holder.attrs.items():
+        if isinstance(value, bytes):  # a string of fixed length
+            plain[name] = value.decode("utf-8", errors="replace")
+        elif isinstance(value, np.generic):
+            plain[name] = value.item()
+        elif isinstance(value, (str, int, float)):
+            plain[name] = value
+    return plain
 
 
 def _floats(file: h5py.File, name: str) -> NDArray[np.floating]:
@@ -138,10 +206,6 @@ def _floats(file: h5py.File, name: str) -> NDArray[np.floating]:
         return values.astype(np.float32, copy=False)
 
 
-def _all_within(indices: NDArray[np.int32], count: int) -> bool:
-    return bool(((indices >= 0) & (indices < count)).all())
-
-
 def _texts(file: h5py.File) -> list[str]:
     if "images" not in file:
         return []
@@ -149,29 +213,3 @@ def _texts(file: h5py.File) -> list[str]:
     if h5py.check_string_dtype(names.dtype) is None or names.ndim != 1:
         raise FileFormatError(f'{title(file, BAG)}: "images" {names.shape} has type {names.dtype}')
     return [str(name) for name in names.asstr()[()]]
-
-
-def _quality(file: h5py.File, rows: int) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    if "quality" not in file:
-        return
-    if not isinstance(file.get("quality", getlink=True), h5py.HardLink):
-        raise FileFormatError(f'{title(file, BAG)}: "quality" is a link to elsewhere; refused')
-    if not isinstance(file["quality"], h5py.Group):
-        raise FileFormatError(f'{title(file, BAG)}: "quality" is not a group')
-    for metric in file["quality"]:
-        values = read_array(file, f"quality/{metric}", "f", BAG)
-        if values.shape != (rows,):
-            raise FileFormatError(f'{title(file, BAG)}: quality "{metric}" {values.shape}')
-        yield metric, values.astype(np.float32)
-
-
-def _attributes(holder: h5py.File | h5py.Dataset) -> dict[str, Attribute]:
-    plain: dict[str, Attribute] = {}
-    for name, value in holder.attrs.items():
-        if isinstance(value, bytes):  # a string of fixed length
-            plain[name] = value.decode("utf-8", errors="replace")
-        elif isinstance(value, np.generic):
-            plain[name] = value.item()
-        elif isinstance(value, (str, int, float)):
-            plain[name] = value
-    return plain

@@ -214,7 +214,7 @@ def test_a_number_too_large_for_32_bits_is_refused(path: Path) -> None:
         ("image_index", np.full(5, -1, np.int32), "image_index names none of its images"),
         ("images", np.ones(2, np.int32), '"images" (2,) has type int32'),
         ("images", b"a.png", '"images" () has type'),
-        ("quality/stained", np.ones(6, np.float32), 'quality "stained" (6,)'),
+        ("quality/stained", np.ones(6, np.float32), '"quality/stained" (6,) for 5 patches'),
         ("quality/stained", np.ones(5, np.int32), '"quality/stained" has type int32'),
         ("quality", np.ones(5, np.float32), '"quality" is not a group'),
     ],
