@@ -3,6 +3,7 @@
 import sys
 import traceback
 from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,7 @@ import typer
 from cmil import __version__
 
 if TYPE_CHECKING:
+    from cmil.extraction_stage import Work
     from cmil.study import Study
 
 app = typer.Typer(
@@ -23,6 +25,8 @@ app = typer.Typer(
 )
 cohort_app = typer.Typer(help="Look at a cohort before anything is computed.", no_args_is_help=True)
 app.add_typer(cohort_app, name="cohort")
+bags_app = typer.Typer(help="Exchange bags with other programs.", no_args_is_help=True)
+app.add_typer(bags_app, name="bags")
 
 StudyFile = Annotated[
     Path, typer.Argument(metavar="STUDY.toml", help="The study's settings.", show_default=False)
@@ -51,6 +55,29 @@ Threads = Annotated[
         "gives the same result.",
     ),
 ]
+
+
+class Engine(StrEnum):
+    """Where extraction runs."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
+class BagLayout(StrEnum):
+    """Whose readers find exported bags."""
+
+    TRIDENT = "trident"
+    CLAM = "clam"
+
+
+class FeatureType(StrEnum):
+    """Of the numbers in exported bags."""
+
+    FLOAT32 = "float32"
+    FLOAT16 = "float16"
+
+
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
@@ -111,14 +138,25 @@ def run(
 
 
 @cohort_app.command()
-def check(study: StudyFile, cohort: Manifest = None, as_json: Json = False) -> None:
+def check(
+    study: StudyFile,
+    cohort: Manifest = None,
+    images: Annotated[
+        bool, typer.Option("--images", help="Also look for the same image in two patients.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Validate the manifest as a whole and count patients per centre.
 
     STUDY.toml may also be a manifest (.csv), then read with the default column names.
     """
     from cmil.cohort_check import check_cohort
+    from cohorts.errors import DataError
 
-    print(check_cohort(study, cohort, as_json=as_json))
+    printed, shared = check_cohort(study, cohort, images=images, as_json=as_json)
+    print(printed)
+    if shared:
+        raise DataError("\n".join(shared))
 
 
 @app.command()
@@ -127,12 +165,92 @@ def extract(
     out: Out,
     cohort: Manifest = None,
     weights: Weights = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Model whose colour reference the slides are brought to."),
+    ] = None,
+    max_patches: Annotated[
+        int | None,
+        typer.Option(min=1, help="Most patches of a slide: a seeded sample spread over it."),
+    ] = None,
+    coords: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Coordinate files of TRIDENT or CLAM, not our grid."),
+    ] = None,
+    shard: Annotated[
+        str, typer.Option(metavar="I/N", help="Only the I-th of N parts of the patients.")
+    ] = "1/1",
+    engine: Annotated[
+        Engine, typer.Option(help="Where the encoder runs: this process, or a Ray cluster.")
+    ] = Engine.LOCAL,
+    address: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Ray cluster to join; without it, one is started."),
+    ] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try slides again that failed as they are.")
+    ] = False,
+    refilter: Annotated[
+        bool,
+        typer.Option("--refilter", help="Only apply the rule of patches to the bags; no slide."),
+    ] = False,
+    preview: Annotated[
+        bool,
+        typer.Option("--preview", help="Also draw kept and dropped patches, and a quality page."),
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Only say what to expect: patches, hours, gigabytes."),
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the result of --dry-run as JSON.")
+    ] = False,
     threads: Threads = None,
 ) -> None:
     """Embed the patches of every slide into bags."""
-    from cmil.study import extract_bags
+    from cmil.extraction_stage import Work, extract_bags, preview_bags, read_shard, refilter_bags
+    from cohorts.errors import SettingsError
 
-    _exit_if_failed(extract_bags(_open(study, out, cohort, weights, threads)))
+    if dry_run and (refilter or preview):
+        raise SettingsError("--dry-run goes with neither --refilter nor --preview; drop one")
+    if as_json and not dry_run:
+        raise SettingsError("--json is for --dry-run; add it, or drop --json")
+    opened = _open(study, out, cohort, weights, threads, max_patches=max_patches, model=model)
+    work = Work(read_shard(shard), engine.value, address, coords, retry_failed)
+    if dry_run:
+        _print_forecast(opened, work, as_json=as_json)
+        return
+    failed = refilter_bags(opened) if refilter else extract_bags(opened, work)
+    if preview:
+        page, undrawn = preview_bags(opened)
+        print(page)
+        failed = [*failed, *(reason for reason in undrawn if reason not in failed)]
+    _exit_if_failed(failed)
+
+
+@app.command()
+def doctor(
+    study: Annotated[
+        Path | None,
+        typer.Argument(metavar="[STUDY.toml]", help="Also check what a study needs."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Also check the disk that results will go to."),
+    ] = None,
+    cohort: Manifest = None,
+    weights: Weights = None,
+    threads: Threads = None,
+    as_json: Json = False,
+) -> None:
+    """Check this machine, and what a study needs of it, before hours are spent."""
+    from cmil.doctor import checks_as_json, checks_as_text, examine
+
+    _use_threads(threads)
+    checks = examine(study, out, manifest=cohort, weights=weights)
+    print(checks_as_json(checks) if as_json else checks_as_text(checks))
+    if any(check.state == "problem" for check in checks):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -217,6 +335,24 @@ def heatmap(
     print(out / "heatmaps")
 
 
+@bags_app.command()
+def export(
+    bags: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of bags.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write to.")],
+    layout: Annotated[
+        BagLayout, typer.Option(help="TRIDENT's job folder (torchmil reads it too), or CLAM's.")
+    ] = BagLayout.TRIDENT,
+    dtype: Annotated[
+        FeatureType, typer.Option(help="Models of CLAM and torchmil take no float16.")
+    ] = FeatureType.FLOAT32,
+) -> None:
+    """Write the kept patches of every bag as TRIDENT or CLAM lays them out."""
+    from feature_extraction.interchange import export_bags
+
+    for bag in export_bags(bags, out, layout=layout.value, dtype=dtype.value):
+        print(f"{bag.state} {bag.path}{f' ({bag.note})' if bag.note else ''}")
+
+
 def main() -> None:
     """Run a command; errors meant for the user end in one line and exit code 1."""
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
@@ -250,13 +386,16 @@ def _open(
     manifest: Path | None = None,
     weights: Path | None = None,
     threads: int | None = None,
+    max_patches: int | None = None,
     **elsewhere: Path | None,
 ) -> "Study":
     from cmil.study import Study
     from cmil.study_settings import read_study_settings
 
     _use_threads(threads)
-    settings = read_study_settings(study, manifest=manifest, weights=weights)
+    settings = read_study_settings(
+        study, manifest=manifest, weights=weights, max_patches=max_patches
+    )
     return Study.at(out, settings, **elsewhere)
 
 
@@ -270,9 +409,23 @@ def _use_threads(threads: int | None) -> None:
     cv2.setNumThreads(threads)
 
 
-def _exit_if_failed(failed: Sequence[str]) -> None:
+def _print_forecast(study: "Study", work: "Work", *, as_json: bool) -> None:
+    import json
+
+    from cmil.extraction_stage import forecast_bags
+    from cmil.forecast_table import forecast_text
+
+    expected = forecast_bags(study, work)
+    if as_json:
+        print(json.dumps(expected.to_json(), ensure_ascii=False, allow_nan=False))
+    else:
+        print(forecast_text(expected, shared_out=work.shard != (1, 1)))
+    _exit_if_failed(expected.failing, "will fail")
+
+
+def _exit_if_failed(failed: Sequence[str], verb: str = "failed") -> None:
     if failed:
-        print(f"{len(failed)} slides failed:", file=sys.stderr)
+        print(f"{len(failed)} slides {verb}:", file=sys.stderr)
         for reason in failed:
             print(f"error: {reason}", file=sys.stderr)
         raise typer.Exit(1)

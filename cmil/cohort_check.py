@@ -1,17 +1,28 @@
 """`cmil cohort check`: what a manifest holds, before hours are spent on it."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
+from cmil.progress import progress
 from cmil.study import Study, refuse_unfit_outcomes
 from cmil.study_settings import read_study_settings
 from cohorts.manifest import Cohort, read_cohort
 from cohorts.settings import CohortSettings
+from feature_extraction.duplicates import (
+    DuplicatePair,
+    DuplicateReport,
+    ImageOfSlide,
+    find_duplicates,
+)
 
 
-def check_cohort(path: Path, manifest: Path | None, *, as_json: bool) -> str:
+def check_cohort(
+    path: Path, manifest: Path | None, *, images: bool, as_json: bool
+) -> tuple[str, Sequence[str]]:
     """Validate a cohort and describe it per centre, as text or JSON.
 
     Parameters
@@ -20,6 +31,13 @@ def check_cohort(path: Path, manifest: Path | None, *, as_json: bool) -> str:
         A `study.toml`, or a manifest (`.csv`) with the default column names.
     manifest
         Takes the place of the study's manifest.
+    images
+        Also look at every image for copies.
+
+    Returns
+    -------
+    What to print, and one line for each image that two patients share byte for byte: an error of
+    the cohort. Images that only look the same are for a person to judge; they are printed.
 
     Raises
     ------
@@ -33,9 +51,77 @@ def check_cohort(path: Path, manifest: Path | None, *, as_json: bool) -> str:
         refuse_unfit_outcomes(study)
         cohort = study.manifest
     table = describe_centres(cohort)
-    if as_json:
-        return json.dumps({"centres": json.loads(table.to_json(orient="records"))})
-    return f"{table.to_string(index=False)}\n\nThe manifest is valid."
+    report = _look_at_images(cohort) if images else None
+    shared = [] if report is None else [_as_error(p) for p in report.pairs if p.kind == "exact"]
+    if not as_json:
+        found = "" if report is None else f"\n\n{describe_images(report)}"
+        return f"{table.to_string(index=False)}\n\nThe manifest is valid.{found}", shared
+    content: dict[str, Any] = {"centres": json.loads(table.to_json(orient="records"))}
+    if report is not None:
+        content["images"] = _as_content(report)
+    return json.dumps(content, ensure_ascii=False), shared
+
+
+def describe_images(report: DuplicateReport) -> str:
+    """Say what was looked at and list the pairs that look the same, two lines each."""
+    near = [pair for pair in report.pairs if pair.kind == "near"]
+    exact = len(report.pairs) - len(near)
+    lines = [
+        f"images: {report.images}, not readable: {len(report.unreadable)}",
+        f"exact copies within a patient: {report.repeated} (each image is used once)",
+        f"exact copies in two patients: {exact}",
+        f"pairs of two patients that look the same: {len(near)}",
+    ]
+    for pair in near:
+        lines += [
+            f"  {_where(pair.first)}",
+            f"    {_where(pair.second)}, correlation {pair.correlation}",
+        ]
+    if report.unreadable:
+        lines += ["not readable:", *(f"  {line}" for line in report.unreadable)]
+    return "\n".join(lines)
+
+
+def _look_at_images(cohort: Cohort) -> DuplicateReport:
+    with progress("images (slides)", len(cohort.slides)) as advance:
+        return find_duplicates(cohort, on_slide=lambda slide: advance(note=slide.slide_id))
+
+
+def _where(image: ImageOfSlide) -> str:
+    slide = image.slide
+    return (
+        f'patient "{slide.patient_id}", slide "{slide.slide_id}" (manifest row {slide.row}), '
+        f'image "{image.name}"'
+    )
+
+
+def _as_error(pair: DuplicatePair) -> str:
+    return (
+        f"the same image in two patients: {_where(pair.first)}; {_where(pair.second)}; "
+        "find out whose it is and remove the other"
+    )
+
+
+def _as_content(report: DuplicateReport) -> dict[str, Any]:
+    def side(image: ImageOfSlide) -> dict[str, Any]:
+        slide = image.slide
+        named = {"patient_id": slide.patient_id, "slide_id": slide.slide_id}
+        return {**named, "row": slide.row, "image": image.name}
+
+    return {
+        "images": report.images,
+        "repeated_within_patients": report.repeated,
+        "pairs": [
+            {
+                "kind": pair.kind,
+                "correlation": pair.correlation,
+                "first": side(pair.first),
+                "second": side(pair.second),
+            }
+            for pair in report.pairs
+        ],
+        "unreadable": list(report.unreadable),
+    }
 
 
 def describe_centres(cohort: Cohort) -> pd.DataFrame:

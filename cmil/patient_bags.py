@@ -14,6 +14,8 @@ from cohorts.files import digest_of, digest_of_file
 from cohorts.manifest import Cohort
 from feature_extraction.bags import Attribute, Bag, bag_path, read_bag, read_bag_attributes
 
+_LONGEST_VALUE = 64
+
 # What makes embeddings of two bags comparable. Bags of other programs state fewer of these.
 _COMPARABLE = (
     "encoder",
@@ -22,7 +24,10 @@ _COMPARABLE = (
     "patch_px",
     "mpp_used",
     "stain",
+    "stain_reference",
     "min_stained",
+    "rule",
+    "max_patches",
 )
 
 
@@ -129,9 +134,16 @@ def _check_same_encoding(
     if differing:
         name = differing[0]
         raise DataError(
-            f'bags "{first_id}" and "{slide_id}" differ in {name} ({encoding.get(name)} and '
-            f"{other.get(name)}): extract all slides with one encoder and one set of settings"
+            f'bags "{first_id}" and "{slide_id}" differ in {name} '
+            f"({shortened(encoding.get(name))} and {shortened(other.get(name))}): extract all "
+            "slides with one encoder and one set of settings"
         )
+
+
+def shortened(value: Attribute | None) -> str:
+    """Say a value in a line; a rule or reference is a page of JSON, told apart by its digest."""
+    text = str(value)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:12]}... {digest_of(text)[:8]}"
 
 
 def _join(slides: Mapping[str, Bag]) -> PatientBag:

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cmil.bundle import ModelBundle
-from cmil.patient_bags import PatientBag, PatientBags
+from cmil.patient_bags import PatientBag, PatientBags, shortened
 from cmil.scoring import BagScore, score_bag
 from cohorts.errors import DataError
 from cohorts.manifest import SPLITS, Cohort
@@ -114,8 +114,8 @@ def check_encoding(bundle: ModelBundle, bags: PatientBags) -> None:
     for name in dict.fromkeys([*expected, *bags.encoding]):
         if expected.get(name) != bags.encoding.get(name):
             raise DataError(
-                f"the model was trained on bags with {name} {expected.get(name)}, these have "
-                f"{bags.encoding.get(name)}; extract them with the model's settings"
+                f"the model was trained on bags with {name} {shortened(expected.get(name))}, these "
+                f"have {shortened(bags.encoding.get(name))}; extract them with the model's settings"
             )
     if bags.dimension != bundle.facts.dimension:
         raise DataError(

@@ -74,16 +74,14 @@ def _plain_lines(what: str, total: int) -> Advance:
 
     def advance(steps: int = 1, note: str = "") -> None:
         nonlocal done, last
-        if not steps:
-            return
         done += steps
         now = time.monotonic()
-        if now - last < _SECONDS_BETWEEN_LINES and done < total:
+        if now - last < _SECONDS_BETWEEN_LINES and not (steps and done == total):
             return
         last = now
         rate = done / max(now - started, 1e-9)
-        left = (total - done) / rate
-        say(f"{what}: {done}/{total}, {rate:.1f}/s, {left:.0f} s left {note}".rstrip())
+        left = f"{rate:.1f}/s, {(total - done) / rate:.0f} s left" if done else "just begun"
+        say(f"{what}: {done}/{total}, {left} {note}".rstrip())
 
     return advance
 

@@ -1,7 +1,7 @@
 """A study from its manifest to its page; a stage whose result is still true is not done again."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from cmil.study_settings import StudySettings
 from cohorts.errors import DataError, SettingsError
 from cohorts.files import digest_of_file, write_text
 from cohorts.manifest import Cohort, read_cohort
-from feature_extraction.bags import bag_path
+from feature_extraction.bags import bag_path, holds_patches
 
 
 @dataclass(frozen=True)
@@ -52,10 +52,10 @@ class Study:
 
     @cached_property
     def cohort(self) -> Cohort:
-        """The slides that have a bag, and the patients who have such a slide."""
+        """The slides whose bag holds a patch, and the patients who have such a slide."""
         slides = self.manifest.slides
         return self.manifest.with_slides(
-            slide.slide_id for slide in slides if bag_path(self.bags, slide.slide_id).exists()
+            slide.slide_id for slide in slides if holds_patches(bag_path(self.bags, slide.slide_id))
         )
 
     @property
@@ -88,6 +88,8 @@ def run_study(study: Study, settings_text: str, note: str = "") -> Sequence[str]
     -------
     One line for each slide that failed; their patients are named on the page.
     """
+    from cmil.extraction_stage import extract_bags
+
     refuse_unfit_outcomes(study)
     _refuse_too_few_patients(study)
     failed = extract_bags(study)
@@ -121,29 +123,6 @@ def _refuse_too_few_patients(study: Study) -> None:
     _label_column(study)
     rng = np.random.default_rng(study.settings.seed)
     stratified_folds(study.manifest.development.patients, study.settings.mil.folds, rng)
-
-
-def extract_bags(study: Study) -> Sequence[str]:
-    """Embed every slide; give one line for each that failed."""
-    from feature_extraction.extract import SlideOutcome, extract
-
-    cohort, settings = study.manifest, study.settings.extraction
-    with progress("extract (slides)", len(cohort.slides)) as advance:
-
-        def on_slide(outcome: SlideOutcome) -> None:
-            if outcome.state == "failed":
-                say(outcome.reason)
-            advance(note=outcome.slide_id)
-
-        inputs = {"cohort": cohort.digest}
-        stage = study.stage("extract", "bags", inputs, settings.model_dump(mode="json"))
-        with replace(stage, on_gpu=True).recorded(lambda: [study.bags / "slides.csv"]):
-            outcomes = extract(cohort, settings, study.bags, on_slide=on_slide)
-    made = sum(outcome.state == "made" for outcome in outcomes)
-    reused = sum(outcome.state == "reused" for outcome in outcomes)
-    failed = [outcome.reason for outcome in outcomes if outcome.state == "failed"]
-    say(f"extract: {made} bags made, {reused} up to date, {len(failed)} slides failed")
-    return failed
 
 
 def train_model(study: Study) -> None:

@@ -30,7 +30,11 @@ class StudySettings(BaseModel):
 
 
 def read_study_settings(
-    path: Path, *, manifest: Path | None = None, weights: Path | None = None
+    path: Path,
+    *,
+    manifest: Path | None = None,
+    weights: Path | None = None,
+    max_patches: int | None = None,
 ) -> StudySettings:
     """Read a study's settings; paths in it are relative to it.
 
@@ -41,6 +45,8 @@ def read_study_settings(
     manifest, weights
         Take the place of `cohort.manifest` and `extraction.weights`, relative to the working
         folder: the same study on another machine.
+    max_patches
+        Takes the place of `extraction.max_patches`.
 
     Raises
     ------
@@ -57,6 +63,8 @@ def read_study_settings(
         cohort["manifest"] = str(manifest)
     if weights:
         extraction["weights"] = str(weights)
+    if max_patches:
+        extraction["max_patches"] = max_patches
     try:
         return StudySettings.model_validate(content)
     except ValidationError as error:

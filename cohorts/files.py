@@ -1,5 +1,6 @@
 """Files that are whole or not there: atomic writing, digests, JSON that keeps no surprises."""
 
+import glob
 import hashlib
 import json
 import os
@@ -12,6 +13,7 @@ from typing import Any
 from cohorts.errors import FileFormatError
 
 _BLOCK = 1 << 20
+_PARTIAL = ".{name}.{drawn}.part"
 
 
 @contextmanager
@@ -22,7 +24,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     The temporary name is drawn, so two processes, or machines, on one folder do not collide.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    partial = path.with_name(_PARTIAL.format(name=path.name, drawn=secrets.token_hex(4)))
     try:
         yield partial
         with partial.open("rb+") as written:
@@ -30,6 +32,13 @@ def whole_file(path: Path) -> Iterator[Path]:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def remove_unfinished(path: Path) -> None:
+    """Remove what processes that were killed have left of `path`; none may be writing it now."""
+    any_drawn = _PARTIAL.format(name=glob.escape(path.name), drawn="[0-9a-f]" * 8)
+    for left_behind in path.parent.glob(any_drawn):
+        left_behind.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

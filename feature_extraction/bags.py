@@ -1,9 +1,11 @@
 """The bag: patch embeddings of one slide in HDF5. `docs/formats.md` is its specification."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import h5py
 import numpy as np
@@ -11,13 +13,22 @@ from numpy.typing import NDArray
 
 from cohorts.errors import FileFormatError
 from cohorts.files import whole_file
-from cohorts.hdf5 import Hdf5Format, dataset_of, opened, read_array, read_rows, title
+from cohorts.hdf5 import (
+    Hdf5Format,
+    dataset_of,
+    opened,
+    read_array,
+    read_finite,
+    read_rows,
+    title,
+)
 
 FORMAT = "cmil-bag"
 FORMAT_VERSION = 1
 BAG = Hdf5Format("bag", FORMAT_VERSION, made_by="cmil extract")
 
 Attribute = str | int | float
+_Number = TypeVar("_Number", bound=np.generic)
 
 
 @dataclass(frozen=True)
@@ -32,7 +43,7 @@ class Bag:
         (N, 2) int64, top-left x, y in level-0 px of the patch's image.
     attributes
         Root attributes: `slide_id, encoder, encoder_digest, patch_px, mpp_read, mpp_used, ...`;
-        empty for a bag that another program wrote.
+        of a bag that another program wrote, as many as it states under its own names.
     grid
         Attributes of `coords`, with TRIDENT's names.
     image_index
@@ -68,20 +79,42 @@ def write_bag(path: Path, bag: Bag) -> None:
         features.attrs["encoder"] = str(bag.attributes.get("encoder", "unknown"))
 
 
+def holds_patches(path: Path) -> bool:
+    """Whether there is a bag that is not known to be empty; a rule may have dropped all it had.
+
+    A damaged bag is not known to be empty: who reads it says what is wrong.
+    """
+    if not path.exists():
+        return False
+    try:
+        return read_bag_attributes(path).get("patches") != 0
+    except FileFormatError:
+        return True
+
+
 @contextmanager
 def new_bag_file(
     path: Path, attributes: Mapping[str, Attribute], images: Sequence[str]
 ) -> Iterator[h5py.File]:
     """Begin a bag: what is said of the slide as a whole. The patches are to follow."""
     with h5py.File(path, "w", libver=("v108", "v108")) as file:
-        file.attrs["format"] = FORMAT
-        file.attrs["format_version"] = FORMAT_VERSION
-        for name, value in attributes.items():
+        stated = {**attributes, "format": FORMAT, "format_version": FORMAT_VERSION}
+        for name, value in sorted(stated.items()):  # the same bytes, whoever collected them
             file.attrs[name] = value
-        if images:
-            strings = h5py.string_dtype()
-            file.create_dataset("images", data=list(images), dtype=strings, track_times=False)
+        write_images(file, images)
         yield file
+
+
+def write_images(file: h5py.File, images: Sequence[str]) -> None:
+    """Write the names of images, if there are any.
+
+    They have a fixed length: a damaged string of variable length may state gigabytes, which HDF5
+    allocates before it finds them missing.
+    """
+    if images:
+        names = [name.encode() for name in images]
+        kind = h5py.string_dtype("utf-8", max(1, *(len(name) for name in names)))
+        file.create_dataset("images", data=np.array(names, dtype=kind), track_times=False)
 
 
 def write_patches(
@@ -93,11 +126,11 @@ def write_patches(
 ) -> None:
     """Write what a bag says of each patch, but for the features, into a group of the file."""
     written = group.create_dataset("coords", data=coords, track_times=False)
-    for name, value in grid.items():
+    for name, value in sorted(grid.items()):
         written.attrs[name] = value
     if image_index is not None:
         group.create_dataset("image_index", data=image_index, track_times=False)
-    for measure, values in quality.items():
+    for measure, values in sorted(quality.items()):
         group.create_dataset(f"quality/{measure}", data=values, track_times=False)
 
 
@@ -111,21 +144,20 @@ def read_bag(path: Path) -> Bag:
         NaN, no patch, or arrays that do not match; the line names the file.
     """
     with opened(path, BAG) as file:
-        features = _floats(file, "features")
-        coords = read_array(file, "coords", "iu", BAG).astype(np.int64)
-        if features.ndim != 2 or not len(features):
+        _refuse_stamp(file)
+        features = _without_batch(read_finite(file, "features", BAG))
+        coords = _without_batch(read_array(file, "coords", "iu", BAG)).astype(np.int64)
+        if features.ndim != 2 or not features.size:
             raise FileFormatError(f'bag "{path.name}" holds no patch; extract its slide again')
         if coords.shape != (len(features), 2):
             raise FileFormatError(
                 f'bag "{path.name}": coords {coords.shape} do not match features {features.shape}'
             )
-        if not np.isfinite(features).all():
-            raise FileFormatError(f'bag "{path.name}" holds NaN or infinity; extract it again')
         image_index, images = read_images(file, "", len(features))
         return Bag(
             features=features,
             coords=coords,
-            attributes=attributes_of(file),
+            attributes=_stated(file),
             grid=attributes_of(file["coords"]),
             image_index=image_index,
             images=images,
@@ -134,7 +166,7 @@ def read_bag(path: Path) -> Bag:
 
 
 def read_bag_attributes(path: Path) -> Mapping[str, Attribute]:
-    """Read only a bag's root attributes.
+    """Read only what `read_bag` gives as `attributes`.
 
     Raises
     ------
@@ -142,7 +174,7 @@ def read_bag_attributes(path: Path) -> Mapping[str, Attribute]:
         If the file is missing, truncated, or of a newer format.
     """
     with opened(path, BAG) as file:
-        return attributes_of(file)
+        return _stated(file)
 
 
 def read_images(
@@ -198,12 +230,39 @@ def attributes_of(holder: h5py.File | h5py.Dataset) -> dict[str, Attribute]:
     return plain
 
 
-def _floats(file: h5py.File, name: str) -> NDArray[np.floating]:
-    values = read_array(file, name, "f", BAG)
-    if values.dtype == np.float16:
-        return values.astype(np.float16, copy=False)
-    with np.errstate(over="ignore"):  # what becomes infinite is refused
-        return values.astype(np.float32, copy=False)
+def _stated(file: h5py.File) -> dict[str, Attribute]:
+    """Collect root attributes; of another program's bag also what it says of encoder and grid.
+
+    TRIDENT names the encoder at `features` and the grid at `coords`. A magnification stands for
+    10 / mpp there: what was asked for of a patch, not what the slide was measured to have.
+    """
+    own = attributes_of(file)
+    if own.get("format") == FORMAT:
+        return own
+    encoder = attributes_of(dataset_of(file, "features", BAG)).get("encoder")
+    grid = attributes_of(dataset_of(file, "coords", BAG))
+    said: dict[str, Attribute] = {}
+    if isinstance(encoder, str) and encoder:
+        said["encoder"] = encoder
+    if isinstance(grid.get("patch_size"), int):
+        said["patch_px"] = grid["patch_size"]
+    magnification = grid.get("target_magnification")
+    if isinstance(magnification, int | float) and 0 < magnification < math.inf:
+        said["mpp_used"] = 10 / magnification
+    return {**said, **own}
+
+
+def _refuse_stamp(file: h5py.File) -> None:
+    if "feats" in file and "features" not in file:
+        raise FileFormatError(
+            f"{title(file, BAG)} is STAMP's: its coords are microns and it does not state the "
+            "slide's resolution, so level-0 pixels cannot be told; extract the slide with cmil"
+        )
+
+
+def _without_batch(values: NDArray[_Number]) -> NDArray[_Number]:
+    """Drop the leading axis of length 1 that published TRIDENT bags have."""
+    return values[0] if values.ndim == 3 and len(values) == 1 else values
 
 
 def _texts(file: h5py.File) -> list[str]:

@@ -81,7 +81,8 @@ def write_candidates(
     path
         Of the bag.
     candidates
-        Everything else; at least one patch is kept.
+        Everything else. A bag that keeps no patch serves nobody, but another rule may take
+        patches back.
     features
         Blocks of (n, D) that together are the rows of `candidates`.
     """
@@ -114,7 +115,7 @@ def _write_features(
     file: h5py.File, candidates: Candidates, features: Iterable[NDArray[np.floating]]
 ) -> None:
     groups = {_KEPT: candidates.kept, _DROPPED: ~candidates.kept}
-    groups = {name: rows for name, rows in groups.items() if rows.any()}
+    groups = {name: rows for name, rows in groups.items() if name == _KEPT or rows.any()}
     first, written = 0, dict.fromkeys(groups, 0)
     for block in features:
         for name, rows in groups.items():

@@ -1,7 +1,7 @@
-"""Embed one slide: read blocks of patches ahead of the encoder, and put the bag together."""
+"""Embed one slide: read blocks of patches ahead of the encoder, and say what the bag will say."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from importlib.metadata import version
 
@@ -10,20 +10,53 @@ from numpy.typing import NDArray
 
 from cohorts.errors import ImageError
 from cohorts.manifest import Slide
-from feature_extraction.bags import Attribute, Bag
+from feature_extraction.bags import Attribute
+from feature_extraction.candidates import Candidates
 from feature_extraction.encoders import Encoder
-from feature_extraction.patches import BlockReader, Geometry, PatchBlock, block_readers
+from feature_extraction.feature_spool import FeatureSpool
+from feature_extraction.geometry import Geometry
+from feature_extraction.patches import BlockReader, PatchBlock, Reading, block_readers
+from feature_extraction.selection import REASONS, drop_reasons
 from feature_extraction.settings import ExtractionSettings
 from feature_extraction.sources import Source
 
 _READERS = 2
-_BLOCKS_AHEAD = 16
+# A field is read whole, and many times larger than a block of a slide.
+_BLOCKS_AHEAD, _FIELDS_AHEAD = 12, 4
+
+OnPatches = Callable[[int, int], None]
+"""Told how many blocks of a slide are read, and of how many."""
 
 
 def embed_slide(
-    slide: Slide, source: Source, encoder: Encoder, settings: ExtractionSettings
-) -> Bag:
-    """Read, choose and embed the patches of one slide.
+    slide: Slide,
+    source: Source,
+    encoder: Encoder,
+    reading: Reading,
+    spool: FeatureSpool,
+    on_patches: OnPatches = lambda _done, _all: None,
+) -> tuple[Candidates, NDArray[np.intp]]:
+    """Read, measure and embed the patches of one slide.
+
+    Parameters
+    ----------
+    slide, source
+        What is read.
+    encoder
+        What embeds it.
+    reading
+        How it is read.
+    spool
+        Receives the features, in the order of reading.
+    on_patches
+        Told of the progress.
+
+    Returns
+    -------
+    candidates
+        All that the bag says of its patches, but for the features.
+    order
+        (N,) for each candidate its row in the spool.
 
     Raises
     ------
@@ -32,33 +65,60 @@ def embed_slide(
         glass; the message does not name the slide yet.
     """
     blocks: list[PatchBlock] = []
-    with block_readers(slide, source, settings) as readers, ThreadPoolExecutor(_READERS) as pool:
-        batches = _batches(_read_ahead(readers, pool), settings.batch_size, blocks)
-        vectors = [encoder(batch) for batch in batches]
-    if not vectors:
+    several = len(source.names) > 1
+    ahead = _FIELDS_AHEAD if several and reading.settings.images == "fields" else _BLOCKS_AHEAD
+    with block_readers(slide, source, reading) as readers, ThreadPoolExecutor(_READERS) as pool:
+        read = _sampled(_read_ahead(readers, pool, ahead, on_patches), reading.settings)
+        batches = _batches(read, reading.settings.batch_size, blocks)
+        for vectors in encoder.stream(batches):
+            if not np.isfinite(vectors).all():
+                raise ImageError(
+                    "the encoder gave NaN or infinity; check the weights, mean and std"
+                )
+            spool.append(vectors)
+    if not len(spool):
         raise ImageError(
-            f"no patch is stained by at least min_stained = {settings.min_stained}; "
+            f"no patch is stained by at least min_stained = {reading.settings.min_stained}; "
             "is it an empty glass?"
         )
-    features = np.concatenate(vectors)
-    if not np.isfinite(features).all():
-        raise ImageError("the encoder gave NaN or infinity; check the weights, mean and std")
-    return _assemble(slide, source, encoder, settings, blocks, features)
+    return _described(slide, source, encoder, reading, blocks)
 
 
-def _read_ahead(readers: Sequence[BlockReader], pool: ThreadPoolExecutor) -> Iterator[PatchBlock]:
+def _read_ahead(
+    readers: Sequence[BlockReader], pool: ThreadPoolExecutor, ahead: int, on_patches: OnPatches
+) -> Iterator[PatchBlock]:
     """Read blocks in parallel and in order, a bounded number ahead of the encoder."""
     waiting: deque[Future[PatchBlock]] = deque()
+    done = 0
     try:
         for reader in readers:
             waiting.append(pool.submit(reader))
-            if len(waiting) >= _BLOCKS_AHEAD:
+            if len(waiting) >= ahead:
                 yield waiting.popleft().result()
+                done += 1
+                on_patches(done, len(readers))
         while waiting:
             yield waiting.popleft().result()
+            done += 1
+            on_patches(done, len(readers))
     finally:
         for future in waiting:
             future.cancel()
+
+
+def _sampled(blocks: Iterator[PatchBlock], settings: ExtractionSettings) -> Iterator[PatchBlock]:
+    """Stop when the rule has kept as many patches as are asked for."""
+    kept = 0
+    for block in blocks:
+        if settings.max_patches is None:
+            yield block
+            continue
+        passed = np.cumsum(drop_reasons(block.quality, settings.rule) == 0)
+        if kept + int(passed[-1] if len(passed) else 0) >= settings.max_patches:
+            yield block.first(int(np.searchsorted(passed, settings.max_patches - kept)) + 1)
+            return
+        kept += int(passed[-1] if len(passed) else 0)
+        yield block
 
 
 def _batches(
@@ -70,52 +130,66 @@ def _batches(
         seen.append(block.without_pixels())
         held.append(block.pixels)
         while sum(len(pixels) for pixels in held) >= size:
-            together = np.concatenate(held)
+            together = held[0] if len(held) == 1 else np.concatenate(held)
             yield together[:size]
             held = [together[size:]]
     if sum(len(pixels) for pixels in held):
         yield np.concatenate(held)
 
 
-def _assemble(
+def _described(
     slide: Slide,
     source: Source,
     encoder: Encoder,
-    settings: ExtractionSettings,
+    reading: Reading,
     blocks: Sequence[PatchBlock],
-    features: NDArray[np.float32],
-) -> Bag:
-    geometry = blocks[0].geometry
+) -> tuple[Candidates, NDArray[np.intp]]:
+    settings = reading.settings
+    index = np.concatenate([block.image_index for block in blocks])
+    coords = np.concatenate([block.coords for block in blocks])
+    order = np.lexsort((coords[:, 0], coords[:, 1], index))
+    quality = {
+        name: np.concatenate([block.quality[name] for block in blocks])[order]
+        for name in blocks[0].quality
+    }
+    reason = drop_reasons(quality, settings.rule)
     several = len(source.names) > 1 or settings.images == "cells"
-    index = np.concatenate([np.full(len(b.coords), b.image_index, np.int32) for b in blocks])
-    return Bag(
-        features=features.astype(settings.storage),
-        coords=np.concatenate([block.coords for block in blocks]),
-        attributes=_provenance(slide, encoder, settings, geometry, len(features)),
-        grid=_trident_grid(slide, settings, geometry),
-        image_index=index if several else None,
+    first = min(blocks, key=lambda block: int(block.image_index[0]) if len(block) else len(index))
+    candidates = Candidates(
+        coords=coords[order],
+        reason=reason,
+        reasons=REASONS,
+        quality=quality,
+        image_index=index[order] if several else None,
         images=tuple(source.names) if several else (),
-        quality={"stained": np.concatenate([block.stained for block in blocks])},
+        attributes=_provenance(slide, encoder, reading, first),
+        grid=_trident_grid(slide, settings, first.geometry),
     )
+    return candidates, order
 
 
 def _provenance(
-    slide: Slide, encoder: Encoder, settings: ExtractionSettings, geometry: Geometry, patches: int
+    slide: Slide, encoder: Encoder, reading: Reading, block: PatchBlock
 ) -> dict[str, Attribute]:
+    settings = reading.settings
+    drift = {} if encoder.drift is None else {"drift": encoder.drift}
     return {
         "slide_id": slide.slide_id,
         "software": f"cmil {version('cmil')}",
         "encoder": encoder.name,
         "encoder_digest": encoder.digest,
         "precision": encoder.precision,
+        "backend": encoder.backend,
+        **drift,
         "dimension": encoder.dimension,
-        "patches": patches,
         "images_are": settings.images,
         "patch_px": settings.patch_px,
-        "mpp_read": geometry.source_mpp or "unknown",
+        "mpp_read": block.geometry.source_mpp or "unknown",
         "mpp_used": settings.mpp,
-        "stain": "none",
+        **block.canvas,
+        "stain": settings.stain,
         "min_stained": settings.min_stained,
+        "max_patches": settings.max_patches or "all",
     }
 
 

@@ -1,142 +1,139 @@
 """The stage: every slide of a cohort becomes a bag; what fails is listed and stops nobody else."""
 
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
 
-import cv2
-import pandas as pd
-
-from cohorts.errors import AccessError, FileFormatError, ImageError
-from cohorts.files import digest_of, digest_of_file, read_json, write_json, write_text
+from cohorts.errors import DataError
 from cohorts.manifest import Cohort, Slide
-from feature_extraction.bags import bag_path, read_bag_attributes, write_bag
-from feature_extraction.embedding import embed_slide
-from feature_extraction.encoders import Encoder, load_encoder
-from feature_extraction.settings import ExtractionSettings
-from feature_extraction.sources import Source, open_source
+from feature_extraction.encoders import load_encoder
+from feature_extraction.identity import SourceIdentity, images_of
+from feature_extraction.slide_job import Extraction, InWorkElsewhere, SlideJob, extract_slide
+from feature_extraction.slide_record import SlideOutcome, read_record, write_slide_table
 
-# Raised when a change of this package changes the numbers in a bag.
-RECIPE_VERSION = 1
+OnSlide = Callable[[SlideOutcome], None]
+OnPatches = Callable[[str, int, int], None]
+"""Told a slide's id, how many of its blocks are read, and of how many."""
 
-# What may befall one slide and must not stop the others; a mistake of ours is none of these.
-_FAILURES = (ImageError, AccessError, OSError, MemoryError, cv2.error)
-
-
-@dataclass(frozen=True)
-class SlideOutcome:
-    """What became of one slide, and why if it failed."""
-
-    slide_id: str
-    patient_id: str
-    state: Literal["made", "reused", "failed"]
-    patches: int
-    reason: str
+Engine = Callable[[Sequence[SlideJob], Extraction], Iterable[SlideOutcome]]
+"""Works off jobs, wherever it does, and gives each outcome when it is there."""
 
 
 def extract(
     cohort: Cohort,
-    settings: ExtractionSettings,
-    out: Path,
+    extraction: Extraction,
     *,
-    on_slide: Callable[[SlideOutcome], None] = lambda _: None,
+    engine: Engine | None = None,
+    shard: tuple[int, int] = (1, 1),
+    on_slide: OnSlide = lambda _: None,
 ) -> list[SlideOutcome]:
-    """Write `out/<slide_id>.h5` for every slide, and `out/slides.csv` with what became of each.
+    """Write `<slide_id>.h5` for every slide, and `slides.csv` with what became of each.
 
-    A bag is kept if it was made by the same recipe (encoder, weights, precision, patch rule) from
-    the same bytes; whatever else is made again. A slide that fails is listed and does not stop
-    the others.
+    A bag is kept if it was made by the same recipe (encoder, weights, precision, preprocessing)
+    from the same bytes; if only the rule of patches differs, it is applied to the bag; whatever
+    else is made again. A slide that fails is listed and does not stop the others.
+
+    Parameters
+    ----------
+    cohort
+        Whose slides.
+    extraction
+        What is asked of them, and where the bags go.
+    engine
+        Where the work is done; without one, in this process.
+    shard
+        i and n: only the i-th of n parts of the patients, so that n processes or machines share
+        the work on one folder. The slides of a patient stay together.
+    on_slide
+        Told of each outcome.
+
+    Returns
+    -------
+    Outcomes of the shard's slides, in the manifest's order.
 
     Raises
     ------
     EncoderError
         If the encoder cannot be built. A slide's own error is in its outcome, not raised.
+    DataError
+        If an image is in two patients.
     """
-    encoder = load_encoder(settings)
-    outcomes = []
+    jobs = jobs_of(cohort, shard)
+    outcomes = {}
+    for outcome in (engine or extract_here())(jobs, extraction):
+        outcomes[outcome.slide_id] = outcome
+        on_slide(outcome)
+    write_slide_table(extraction.out, cohort.slides)
+    refuse_shared_images(cohort.slides, extraction.out)
+    return [outcomes[job.slide.slide_id] for job in jobs]
+
+
+def jobs_of(cohort: Cohort, shard: tuple[int, int] = (1, 1)) -> list[SlideJob]:
+    """Lay out the work of a shard, slide by slide in the manifest's order."""
+    part, parts = shard
+    mine = set(cohort.patients.index[part - 1 :: parts])
+    earlier: dict[str, tuple[Slide, ...]] = defaultdict(tuple)
+    jobs = []
     for slide in cohort.slides:
-        outcomes.append(_extract_slide(slide, encoder, settings, out))
-        on_slide(outcomes[-1])
-    table = pd.DataFrame([asdict(outcome) for outcome in outcomes])
-    write_text(out / "slides.csv", table.to_csv(index=False))
-    return outcomes
+        if slide.patient_id in mine:
+            jobs.append(SlideJob(slide, earlier[slide.patient_id]))
+            earlier[slide.patient_id] += (slide,)
+    return jobs
 
 
-def _extract_slide(
-    slide: Slide, encoder: Encoder, settings: ExtractionSettings, out: Path
-) -> SlideOutcome:
-    path = bag_path(out, slide.slide_id)
-    state_path = out / "state" / f"{slide.slide_id}.json"
-    before = _read_state(state_path)
-    started = time.monotonic()
-    files: dict[str, str] = {}
-    try:
-        source = open_source(slide)
-        files = _identify(source, before)
-        made_by = digest_of([_recipe_of(encoder, settings), files["digest"], slide.mpp])
-        patches = _patches_if_made_by(path, made_by)
-        outcome = SlideOutcome(slide.slide_id, slide.patient_id, "reused", patches, "")
-        if not patches:
-            path.unlink(missing_ok=True)  # of other bytes or settings: no one may take it for new
-            bag = embed_slide(slide, source, encoder, settings)
-            made = {"made_by": made_by, "source_digest": files["digest"]}
-            write_bag(path, replace(bag, attributes={**bag.attributes, **made}))
-            outcome = replace(outcome, state="made", patches=len(bag))
-    except _FAILURES as error:
-        # Where the images cannot be looked at now, the bag made of them earlier stays and serves.
-        kept = "; the bag made earlier is kept and used" if path.exists() else ""
-        said = " ".join(str(error).split()) or type(error).__name__
-        reason = f'slide "{slide.slide_id}" (manifest row {slide.row}): {said}{kept}'
-        outcome = SlideOutcome(slide.slide_id, slide.patient_id, "failed", 0, reason)
-    if outcome.state != "reused":
-        attempts = before.get("attempts", 0) + 1
-        seconds = round(time.monotonic() - started, 3)
-        known = files or before.get("files", {})
-        state = {**asdict(outcome), "attempts": attempts, "seconds": seconds, "files": known}
-        write_json(state_path, state)
-    return outcome
+def extract_here(on_patches: OnPatches = lambda _id, _done, _all: None) -> Engine:
+    """Give the engine of one process: slide by slide, in order.
 
-
-def _recipe_of(encoder: Encoder, settings: ExtractionSettings) -> str:
-    """Digest of everything but the image that decides the numbers in a bag."""
-    chosen = settings.model_dump(
-        mode="json", include={"images", "mpp", "patch_px", "min_stained", "storage"}
-    )
-    return digest_of([RECIPE_VERSION, encoder.digest, encoder.precision, chosen])
-
-
-def _patches_if_made_by(path: Path, made_by: str) -> int:
-    """Count the patches of the bag at `path` if it was made by this recipe; else give 0."""
-    try:
-        attributes = read_bag_attributes(path)
-    except FileFormatError:
-        return 0  # absent, cut short or of another version: in each case it is made again
-    return int(attributes["patches"]) if attributes.get("made_by") == made_by else 0
-
-
-def _read_state(path: Path) -> Mapping[str, Any]:
-    try:
-        state = read_json(path)
-    except FileFormatError:
-        return {}  # it only saves work; absent or damaged, the slide is looked at afresh
-    return state if isinstance(state, dict) else {}
-
-
-def _identify(source: Source, before: Mapping[str, Any]) -> dict[str, str]:
-    """Digest of the files' bytes; hashed again only where a size or time of change differs.
-
-    Hashing a study's slides over a network share takes hours, and every resumption needs it.
+    A slide that another process is at is put off to the end, and then waited for.
     """
-    try:
-        files = source.files
-        stats = [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]
-        stat = digest_of(stats)
-        known = before.get("files", {})
-        if known.get("stat") == stat:
-            return dict(known)
-        digests = [[file.name, digest_of_file(file)] for file in files]
-    except OSError as error:
-        raise AccessError(f"cannot be read ({error}); check the disk or network share") from error
-    return {"stat": stat, "digest": digest_of(digests)}
+
+    def run(jobs: Sequence[SlideJob], extraction: Extraction) -> Iterable[SlideOutcome]:
+        encoder = load_encoder(extraction.settings)
+        put_off = []
+
+        def one(job: SlideJob, *, wait: bool) -> SlideOutcome:
+            slide_id = job.slide.slide_id
+            return extract_slide(
+                job,
+                encoder,
+                extraction,
+                wait=wait,
+                on_patches=lambda done, of: on_patches(slide_id, done, of),
+            )
+
+        for job in jobs:
+            try:
+                yield one(job, wait=False)
+            except InWorkElsewhere:
+                put_off.append(job)
+        for job in put_off:
+            yield one(job, wait=True)
+
+    return run
+
+
+def refuse_shared_images(slides: Sequence[Slide], out: Path) -> None:
+    """Make sure that no image belongs to two patients, as far as their bytes were read.
+
+    Raises
+    ------
+    DataError
+        With one line for each pair of slides that share images.
+    """
+    first_seen: dict[str, Slide] = {}
+    shared: dict[tuple[Slide, Slide], int] = defaultdict(int)
+    for slide in slides:
+        files = read_record(out, slide).files
+        identity = SourceIdentity("", tuple(files.get("digests", ())), "")
+        for image in images_of(slide, identity) if identity.digests else ():
+            first = first_seen.setdefault(image, slide)
+            if first.patient_id != slide.patient_id:
+                shared[first, slide] += 1
+    if shared:
+        lines = [
+            f'slides "{a.slide_id}" of patient "{a.patient_id}" (manifest row {a.row}) and '
+            f'"{b.slide_id}" of patient "{b.patient_id}" (row {b.row}) share {count} images, byte '
+            "for byte; an image belongs to one patient: correct the manifest or the folders"
+            for (a, b), count in shared.items()
+        ]
+        raise DataError("\n".join(lines))

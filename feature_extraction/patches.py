@@ -1,66 +1,110 @@
-"""Cut a source into patches: where they lie, which are kept, and their pixels."""
+"""Read a source patch by patch: which are worth embedding, their pixels and their quality."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cohorts.errors import ImageError
-from cohorts.manifest import MPP_RANGE, Slide, SourceKind
+from cohorts.manifest import Slide, SourceKind
+from feature_extraction.geometry import Geometry, geometry_of, patch_grid
+from feature_extraction.quality import measure_quality
+from feature_extraction.selection import spread_order
 from feature_extraction.settings import ExtractionSettings
 from feature_extraction.sources import Canvas, Source
 from feature_extraction.sources.canvas import Rgb, padded_to_square, resized
-from feature_extraction.staining import stained_mask, stained_share
-from feature_extraction.units import Level0Px, Mpp, PatchPx
+from feature_extraction.staining import glass_colour, stained_mask, stained_share
+from feature_extraction.units import Level0Px, PatchPx
 
+if TYPE_CHECKING:
+    from feature_extraction.coordinates import Coordinates
+
+# Patches of a block; fewer where they are large, so that what is read ahead stays small.
 _BLOCK = 32
+_BLOCK_BYTES = 8 << 20
 # So many pixels across a patch are enough to see what is stained, and a coarse level of a slide
 # gives them without decoding the finest.
 _MASK_PX_PER_PATCH = 24
 _MASK_LONGEST = (256, 4096)
 
 
+def _as_they_are(pixels: Rgb) -> Rgb:
+    return pixels
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a source is read.
+
+    Attributes
+    ----------
+    settings
+        Of the study.
+    normalise
+        Maps (n, h, w, 3) uint8 patches to the colours they are embedded in.
+    left_out
+        Images of the source that are not read.
+    given
+        Where another program found the patches, in place of the grid.
+    seed
+        Of the sample, where the settings ask for one.
+    """
+
+    settings: ExtractionSettings
+    normalise: Callable[[Rgb], Rgb] = _as_they_are
+    left_out: frozenset[int] = frozenset()
+    given: "Coordinates | None" = None
+    seed: Sequence[int] = field(default=(0,))
+
+
 @dataclass(frozen=True)
 class PatchBlock:
-    """Some patches of one canvas.
+    """Some patches of a source.
 
     Attributes
     ----------
     image_index
-        Which canvas of the source.
+        (n,) int32, which canvas of the source.
     coords
         (n, 2) int64, top-left x, y in level-0 px.
-    stained
-        (n,) float32, stained share.
+    quality
+        measure -> (n,) float32.
     pixels
-        (n, patch_px, patch_px, 3) uint8.
+        (n, patch_px, patch_px, 3) uint8, in the colours they are embedded in.
     geometry
-        How level-0 pixels became patches, the same for all blocks of a canvas.
+        How level-0 pixels became patches.
+    canvas
+        What the bag tells of the canvas: `reader` and `icc`.
     """
 
-    image_index: int
+    image_index: NDArray[np.int32]
     coords: NDArray[np.int64]
-    stained: NDArray[np.float32]
+    quality: Mapping[str, NDArray[np.float32]]
     pixels: Rgb
-    geometry: "Geometry"
+    geometry: Geometry
+    canvas: Mapping[str, str]
+
+    def __len__(self) -> int:
+        return len(self.coords)
+
+    def first(self, count: int) -> "PatchBlock":
+        """Keep the first `count` patches."""
+        quality = {measure: values[:count] for measure, values in self.quality.items()}
+        return replace(
+            self,
+            image_index=self.image_index[:count],
+            coords=self.coords[:count],
+            quality=quality,
+            pixels=self.pixels[:count],
+        )
 
     def without_pixels(self) -> "PatchBlock":
         """Keep what the bag needs, once the pixels are on their way to the encoder."""
         return replace(self, pixels=self.pixels[:0].copy())
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """Scale of a canvas and the side of its patches."""
-
-    width: Level0Px
-    height: Level0Px
-    side: Level0Px
-    source_mpp: Mpp | None
-    patch_mpp: Mpp | None
 
 
 BlockReader = Callable[[], PatchBlock]
@@ -68,140 +112,159 @@ BlockReader = Callable[[], PatchBlock]
 
 @contextmanager
 def block_readers(
-    slide: Slide, source: Source, settings: ExtractionSettings
+    slide: Slide, source: Source, reading: Reading
 ) -> Iterator[Sequence[BlockReader]]:
-    """Give, in the bag's order, functions that each read one block; they may run in parallel.
+    """Give functions that each read one block; they may run in parallel.
 
-    The source stays open until the context is left.
+    Their order is that of the bag; where a sample is asked for, any number of first blocks is
+    spread over the source. The source stays open until the context is left.
 
     Raises
     ------
     ImageError
-        On a resolution that is not known, an image smaller than a patch, or a whole slide that
-        is to be taken as a single cell.
+        On a resolution that is not known, an image smaller than a patch, a whole slide that is
+        to be taken as a single cell, or patches given by another program for another slide.
     """
-    images = range(len(source.names))
+    settings = reading.settings
+    images = _images_in_order(len(source.names), reading)
+    if reading.given and (settings.images == "cells" or len(source.names) > 1):
+        raise ImageError("coordinates of patches are given, but it holds images, not one slide")
     if settings.images == "cells":
         if slide.kind is SourceKind.SLIDE:
             raise ImageError(
                 'a whole slide is not a single-cell image; set images = "fields" to cut it'
             )
-        yield [partial(_read_cell, source, index, settings) for index in images]
+        parts = [images[first : first + _BLOCK] for first in range(0, len(images), _BLOCK)]
+        yield [partial(_read_cells, source, part, reading) for part in parts]
     elif len(source.names) > 1:
-        yield [partial(_read_field, slide, source, index, settings) for index in images]
+        share = -(-settings.max_patches // len(images)) if settings.max_patches else None
+        yield [partial(_read_field, slide, source, index, reading, share) for index in images]
     else:
         with source.open(0) as canvas:
-            yield _readers_of_canvas(slide, canvas, settings)
+            yield _readers_of_canvas(slide, canvas, reading)
 
 
-def patch_grid(width: int, height: int, side: int) -> NDArray[np.int64]:
-    """Top-left corners of squares that cover an image, row by row.
+def _images_in_order(images: int, reading: Reading) -> list[int]:
+    kept = [index for index in range(images) if index not in reading.left_out]
+    if not reading.settings.max_patches:
+        return kept
+    return [int(index) for index in np.random.default_rng(reading.seed).permutation(kept)]
 
-    The last column and row are moved inwards to end at the image's edge, so that no clump at a
-    margin is lost; there they overlap their neighbours.
+
+def candidates_of(
+    slide: Slide, canvas: Canvas, settings: ExtractionSettings
+) -> tuple[Geometry, NDArray[np.int64]]:
+    """Find the patches of a canvas that hold something, from its thumbnail.
 
     Returns
     -------
-    (N, 2) int64, x and y
-    """
-
-    def starts(length: int) -> NDArray[np.int64]:
-        regular = np.arange(0, length - side + 1, side, dtype=np.int64)
-        rest = length - side
-        return regular if regular[-1] == rest else np.append(regular, rest)
-
-    x, y = np.meshgrid(starts(width), starts(height))
-    return np.stack([x.ravel(), y.ravel()], axis=1)
-
-
-def geometry_of(slide: Slide, canvas: Canvas, settings: ExtractionSettings) -> Geometry:
-    """Find how many level-0 pixels make one patch at the resolution that is asked for.
+    geometry
+        Of the canvas.
+    coords
+        (N, 2) int64, top-left x, y in level-0 px.
 
     Raises
     ------
     ImageError
-        If a resolution is asked for and neither the file nor the manifest states one, or the
-        image is smaller than one patch.
+        As `geometry_of`.
     """
-    stated = Mpp(slide.mpp) if slide.mpp is not None else canvas.mpp
-    if stated is not None and not MPP_RANGE[0] <= stated <= MPP_RANGE[1]:
-        raise ImageError(
-            f"states {stated:g} microns per pixel, which cannot be; give the right resolution in "
-            'the manifest\'s column "mpp", e.g. 0.25'
-        )
-    width, height = canvas.dimensions
-    if settings.mpp == "native":
-        side, patch_mpp = settings.patch_px, stated
-    elif stated is None:
-        raise ImageError(
-            'states no resolution; give it in the manifest\'s column "mpp", e.g. 0.25, '
-            'or take it as it is with mpp = "native"'
-        )
-    else:
-        side, patch_mpp = round(settings.patch_px * settings.mpp / stated), Mpp(settings.mpp)
-    if min(width, height) < side or side < 1:
-        raise ImageError(
-            f"{width} x {height} pixels are smaller than one patch of {side} x {side}; "
-            "lower patch_px or mpp"
-        )
-    return Geometry(Level0Px(width), Level0Px(height), Level0Px(side), stated, patch_mpp)
+    geometry = geometry_of(slide, canvas, settings)
+    return geometry, _stained(_overview(canvas, geometry), geometry, settings.min_stained)
 
 
-def _kept_patches(
-    canvas: Canvas, geometry: Geometry, settings: ExtractionSettings
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    coords = patch_grid(geometry.width, geometry.height, geometry.side)
+def _overview(canvas: Canvas, geometry: Geometry) -> Rgb:
     longest = round(max(geometry.width, geometry.height) / geometry.side * _MASK_PX_PER_PATCH)
-    mask = stained_mask(canvas.thumbnail(min(max(longest, _MASK_LONGEST[0]), _MASK_LONGEST[1])))
-    stained = stained_share(mask, (geometry.width, geometry.height), coords, geometry.side)
-    kept = stained >= settings.min_stained
-    return coords[kept], stained[kept]
+    return canvas.thumbnail(min(max(longest, _MASK_LONGEST[0]), _MASK_LONGEST[1]))
 
 
-def _read_patches(
-    canvas: Canvas, coords: NDArray[np.int64], geometry: Geometry, patch_px: int
-) -> Rgb:
+def _stained(overview: Rgb, geometry: Geometry, least: float) -> NDArray[np.int64]:
+    coords = patch_grid(geometry.width, geometry.height, geometry.side)
+    size = (geometry.width, geometry.height)
+    share = stained_share(stained_mask(overview), size, coords, geometry.side)
+    return coords[share >= least]
+
+
+def _read_block(
+    canvas: Canvas,
+    index: int,
+    coords: NDArray[np.int64],
+    geometry: Geometry,
+    glass: NDArray[np.float64],
+    reading: Reading,
+) -> PatchBlock:
+    patch_px = reading.settings.patch_px
     pixels = np.empty((len(coords), patch_px, patch_px, 3), dtype=np.uint8)
     for position, (x, y) in enumerate(coords.tolist()):
         pixels[position] = canvas.read_region(
             Level0Px(x), Level0Px(y), geometry.side, PatchPx(patch_px)
         )
-    return pixels
+    return PatchBlock(
+        image_index=np.full(len(coords), index, dtype=np.int32),
+        coords=coords,
+        quality=measure_quality(pixels, glass, geometry.patch_mpp),
+        pixels=reading.normalise(pixels),
+        geometry=geometry,
+        canvas=_told_of(canvas),
+    )
 
 
-def _read_cell(source: Source, index: int, settings: ExtractionSettings) -> PatchBlock:
-    with source.open(index) as canvas:
-        width, height = canvas.dimensions
-        whole = padded_to_square(canvas.thumbnail(max(width, height)))
-    stained = np.array([stained_mask(whole).mean()], dtype=np.float32)
+def _told_of(canvas: Canvas) -> dict[str, str]:
+    return {"reader": canvas.reader, "icc": canvas.icc}
+
+
+def _read_cells(source: Source, images: Sequence[int], reading: Reading) -> PatchBlock:
+    patch_px = reading.settings.patch_px
+    pixels = np.empty((len(images), patch_px, patch_px, 3), dtype=np.uint8)
+    quality: list[Mapping[str, NDArray[np.float32]]] = []
+    for position, index in enumerate(images):
+        with source.open(index) as canvas:
+            width, height = canvas.dimensions
+            whole = padded_to_square(canvas.thumbnail(max(width, height)))
+            told = _told_of(canvas)
+        pixels[position] = resized(whole, patch_px, patch_px)
+        # Every cell has a ground of its own, so its measures are taken against it.
+        quality.append(measure_quality(pixels[position][None], glass_colour(whole), None))
     side = Level0Px(max(width, height))
-    geometry = Geometry(Level0Px(width), Level0Px(height), side, None, None)
-    pixels = resized(whole, settings.patch_px, settings.patch_px)[None]
-    return PatchBlock(index, np.zeros((1, 2), dtype=np.int64), stained, pixels, geometry)
+    return PatchBlock(
+        image_index=np.array(images, dtype=np.int32),
+        coords=np.zeros((len(images), 2), dtype=np.int64),
+        quality={name: np.concatenate([one[name] for one in quality]) for name in quality[0]},
+        pixels=reading.normalise(pixels),
+        geometry=Geometry(Level0Px(width), Level0Px(height), side, None, None),
+        canvas=told,
+    )
 
 
 def _read_field(
-    slide: Slide, source: Source, index: int, settings: ExtractionSettings
+    slide: Slide, source: Source, index: int, reading: Reading, share: int | None
 ) -> PatchBlock:
     with source.open(index) as canvas:
         try:
-            geometry = geometry_of(slide, canvas, settings)
+            geometry = geometry_of(slide, canvas, reading.settings)
         except ImageError as error:
             raise ImageError(f'image "{source.names[index]}": {error}') from error
-        coords, stained = _kept_patches(canvas, geometry, settings)
-        pixels = _read_patches(canvas, coords, geometry, settings.patch_px)
-    return PatchBlock(index, coords, stained, pixels, geometry)
+        overview = _overview(canvas, geometry)
+        coords = _stained(overview, geometry, reading.settings.min_stained)
+        if share is not None:
+            rng = np.random.default_rng([*reading.seed, index])
+            coords = coords[spread_order(coords, geometry.side, rng)][:share]
+        return _read_block(canvas, index, coords, geometry, glass_colour(overview), reading)
 
 
-def _readers_of_canvas(
-    slide: Slide, canvas: Canvas, settings: ExtractionSettings
-) -> Sequence[BlockReader]:
+def _readers_of_canvas(slide: Slide, canvas: Canvas, reading: Reading) -> Sequence[BlockReader]:
+    settings = reading.settings
     geometry = geometry_of(slide, canvas, settings)
-    coords, stained = _kept_patches(canvas, geometry, settings)
-
-    def read(first: int) -> PatchBlock:
-        part = slice(first, first + _BLOCK)
-        pixels = _read_patches(canvas, coords[part], geometry, settings.patch_px)
-        return PatchBlock(0, coords[part], stained[part], pixels, geometry)
-
-    return [partial(read, first) for first in range(0, len(coords), _BLOCK)]
+    overview = _overview(canvas, geometry)
+    if reading.given:
+        coords = reading.given.of(geometry)
+    else:
+        coords = _stained(overview, geometry, settings.min_stained)
+    if settings.max_patches:
+        rng = np.random.default_rng(reading.seed)
+        coords = coords[spread_order(coords, geometry.side, rng)]
+    glass = glass_colour(overview)
+    rows = min(_BLOCK, max(1, _BLOCK_BYTES // (settings.patch_px**2 * 3)))
+    return [
+        partial(_read_block, canvas, 0, coords[first : first + rows], geometry, glass, reading)
+        for first in range(0, len(coords), rows)
+    ]

@@ -5,6 +5,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from feature_extraction.selection import KEEP_ALL, PatchRule
+
 Channels = Annotated[tuple[float, float, float], "red, green, blue"]
 
 
@@ -37,6 +39,9 @@ class ExtractionSettings(BaseModel):
     min_stained: float = Field(
         0.05, ge=0, le=1, description="least stained share of a patch; less is background"
     )
+    keep: PatchRule | None = Field(
+        None, description="table of the rule by which patches are kept; cells are all kept"
+    )
     max_patches: int | None = Field(
         None, ge=1, description="most patches of a slide, a seeded sample spread over it"
     )
@@ -52,6 +57,11 @@ class ExtractionSettings(BaseModel):
     )
     storage: Literal["float16", "float32"] = Field("float16", description="of features in the bag")
     batch_size: int = Field(64, ge=1, le=4096)
+
+    @property
+    def rule(self) -> PatchRule:
+        """The rule by which patches are kept: as stated, else the usual one for what is read."""
+        return self.keep or (KEEP_ALL if self.images == "cells" else PatchRule())
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -14,11 +14,26 @@ _BRIGHTEST_PERCENTILE = 98.0
 _DARKEST_GLASS = 200.0
 
 
+def glass_colour(thumbnail: Rgb) -> NDArray[np.float64]:
+    """Find the colour of empty glass: the brightest percentile of each channel.
+
+    Parameters
+    ----------
+    thumbnail
+        (H, W, 3) uint8, of the whole image.
+
+    Returns
+    -------
+    (3,) float64, red, green and blue, 0 to 255; never darker than glass can be
+    """
+    brightest = np.percentile(thumbnail.reshape(-1, 3), _BRIGHTEST_PERCENTILE, axis=0)
+    return np.asarray(np.maximum(brightest, _DARKEST_GLASS), dtype=np.float64)
+
+
 def stained_mask(image: Rgb) -> NDArray[np.bool_]:
     """Mark the pixels that absorb light in any channel.
 
-    Absorbance is -log10(I / I0) per channel (Beer-Lambert), with I0 the glass: the brightest
-    percentile of the image.
+    Absorbance is -log10(I / I0) per channel (Beer-Lambert), with I0 the glass.
 
     Parameters
     ----------
@@ -29,8 +44,7 @@ def stained_mask(image: Rgb) -> NDArray[np.bool_]:
     -------
     (H, W) bool
     """
-    glass = np.percentile(image.reshape(-1, 3), _BRIGHTEST_PERCENTILE, axis=0)
-    glass = np.maximum(glass, _DARKEST_GLASS)
+    glass = glass_colour(image)
     darkest_unstained = glass * 10.0**-STAINED_ABSORBANCE
     return np.asarray((image < darkest_unstained).any(axis=2))
 

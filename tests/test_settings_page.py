@@ -11,11 +11,12 @@ from cmil.settings import MilSettings
 from cmil.study_settings import StudySettings
 from cohorts.endpoints import Endpoint
 from cohorts.settings import CohortSettings
+from feature_extraction.selection import PatchRule
 from feature_extraction.settings import ExtractionSettings
 from survival.settings import SurvivalSettings
 
 PAGE = Path(__file__).parent.parent / "docs" / "settings.md"
-TABLES = {"cohort", "extraction", "mil", "survival"}
+TABLES = {"cohort", "extraction", "keep", "mil", "survival"}
 
 
 def documented(heading: str) -> dict[str, str]:
@@ -52,6 +53,7 @@ def _default(value: object) -> str:
         ("`[cohort]`", CohortSettings),
         ('`[cohort.endpoints."NAME"]`', Endpoint),
         ("`[extraction]`", ExtractionSettings),
+        ("`[extraction.keep]`", PatchRule),
         ("`[mil]`", MilSettings),
         ("`[survival]`", SurvivalSettings),
     ],

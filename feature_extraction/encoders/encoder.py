@@ -1,20 +1,17 @@
-"""Run an encoder on batches of patches, in the precision that pays on this machine."""
+"""An encoder made ready: patches in, vectors out."""
 
-import hashlib
-from typing import Any, Literal, cast
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
-from cohorts.errors import EncoderError
-from cohorts.files import digest_of
-from feature_extraction.settings import Channels
-
-Precision = Literal["float32", "bfloat16"]
+from feature_extraction.encoders.runtime import Backend, Pixels, Precision, Runtime, Vectors
 
 
+@dataclass(frozen=True, eq=False)
 class Encoder:
     """A network from a patch to a vector, with the normalisation its weights expect.
 
@@ -23,45 +20,43 @@ class Encoder:
     name
         As the study names it.
     digest
-        SHA-256 over architecture, weights, normalisation and input size: two bags with the same
-        digest are comparable.
+        SHA-256 over architecture, weights, normalisation, input size, output and quantisation:
+        two bags with the same digest are comparable.
     dimension
         D, the length of a vector.
+    input_px
+        Side of a patch that the network takes; patches of another size are resampled to it.
+    drift
+        Lowest cosine of centred embeddings of drawn patches to those of torch in float32, or
+        None where torch computes in float32.
+    passed_over
+        What would have been preferred to compute it, and why it was not taken.
     """
 
-    def __init__(
-        self,
-        name: str,
-        network: nn.Module,
-        *,
-        mean: Channels,
-        std: Channels,
-        input_px: int,
-        precision: Literal["auto", "float32", "bfloat16"],
-        device: torch.device,
-    ) -> None:
-        self.name = name
-        self.device = device
-        self.precision: Precision = native_precision(device) if precision == "auto" else precision
-        self._input_px = input_px
-        # torch's stubs know `to` with a device or a memory format, not with both
-        placed = cast("Any", network.eval()).to(device, memory_format=torch.channels_last)
-        self._network: nn.Module = placed
-        self._mean = torch.tensor(mean, device=device).view(1, 3, 1, 1) * 255
-        self._scale = 1 / (torch.tensor(std, device=device).view(1, 3, 1, 1) * 255)
-        probe = np.full((1, input_px, input_px, 3), 255, dtype=np.uint8)
-        try:
-            self.dimension = int(self(probe).shape[1])
-        except (RuntimeError, ValueError, AssertionError) as error:
-            raise EncoderError(
-                f'encoder "{name}" does not take patches of {input_px} x {input_px} pixels '
-                f"({' '.join(str(error).split())}); choose another patch_px"
-            ) from error
-        self.digest = digest_of(
-            [name, self.dimension, _digest_of_weights(network), list(mean), list(std), input_px]
-        )
+    name: str
+    digest: str
+    dimension: int
+    input_px: int
+    runtime: Runtime
+    drift: float | None = None
+    passed_over: tuple[str, ...] = ()
 
-    def __call__(self, patches: NDArray[np.uint8]) -> NDArray[np.float32]:
+    @property
+    def backend(self) -> Backend:
+        """What computes it."""
+        return self.runtime.backend
+
+    @property
+    def precision(self) -> Precision:
+        """In what numbers."""
+        return self.runtime.precision
+
+    @property
+    def device(self) -> torch.device:
+        """And where."""
+        return self.runtime.device
+
+    def __call__(self, patches: Pixels) -> Vectors:
         """Embed patches.
 
         Parameters
@@ -73,46 +68,35 @@ class Encoder:
         -------
         (B, D) float32
         """
-        with torch.inference_mode():
-            # A permuted NHWC array is an NCHW tensor in channels-last order: nothing is copied.
-            images = torch.from_numpy(patches).to(self.device).permute(0, 3, 1, 2).float()
-            images = (images - self._mean) * self._scale
-            if images.shape[-1] != self._input_px:
-                size = (self._input_px, self._input_px)
-                images = nn.functional.interpolate(
-                    images, size=size, mode="bilinear", antialias=True
-                )
-            enabled = self.precision == "bfloat16"
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=enabled):
-                vectors = self._network(images)
-            return np.asarray(vectors.float().cpu().numpy())
+        return next(self.stream([patches]))
+
+    def stream(self, batches: Iterable[Pixels]) -> Iterator[Vectors]:
+        """Embed batches in their order, the next one under way while one is collected.
+
+        Parameters
+        ----------
+        batches
+            Each (B, H, W, 3) uint8 RGB; read no further ahead than the runtime can use.
+
+        Yields
+        ------
+        (B, D) float32
+        """
+        started: deque[Callable[[], Vectors]] = deque()
+        for batch in batches:
+            started.append(self.runtime.start(_fitted(batch, self.input_px)))
+            if len(started) >= self.runtime.in_flight:
+                yield started.popleft()()
+        while started:
+            yield started.popleft()()
 
 
-def native_precision(device: torch.device) -> Precision:
-    """Give bfloat16 where the processor multiplies it in hardware, else float32."""
-    if device.type == "cuda":
-        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
-    capable = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
-    return "bfloat16" if capable else "float32"
-
-
-def best_device() -> torch.device:
-    """Give the GPU where there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def describe_device(device: torch.device) -> str:
-    """Name the device for the run record."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"CPU ({torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads)"
-
-
-def _digest_of_weights(network: nn.Module) -> str:
-    digest = hashlib.sha256()
-    for name, tensor in sorted(network.state_dict().items()):
-        if name.endswith("num_batches_tracked"):
-            continue
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().float().contiguous().numpy().tobytes())
-    return digest.hexdigest()
+def _fitted(patches: Pixels, side: int) -> Pixels:
+    """Resample patches to the side the network takes, as Pillow does before normalisation."""
+    if patches.shape[1:3] == (side, side):
+        return np.ascontiguousarray(patches)
+    images = torch.from_numpy(patches).permute(0, 3, 1, 2)
+    resampled = nn.functional.interpolate(
+        images, size=(side, side), mode="bilinear", antialias=True
+    )
+    return np.ascontiguousarray(resampled.permute(0, 2, 3, 1).numpy())

@@ -1,21 +1,29 @@
-"""The protocol every kind of image source fulfils, and the pixel arithmetic they share."""
+"""The protocol every kind of image source fulfils, and the arithmetic they share."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Literal, Protocol, Self
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from cohorts.errors import ImageError
 from feature_extraction.units import Level0Px, Mpp, PatchPx
 
 Rgb = NDArray[np.uint8]
 """(height, width, 3) uint8."""
 
+IccState = Literal["applied", "none", "ignored"]
+
+# More pixels than this are never held for a thumbnail that is smaller.
+_STRIP_PIXELS = 16_000_000
+# Scanners calibrate both axes on their own and state them to a few digits.
+_SQUARE_WITHIN = 0.02
+
 
 class Canvas(Protocol):
-    """One image that can be read in parts."""
+    """One image that can be read in parts, by several threads at once."""
 
     @property
     def dimensions(self) -> tuple[int, int]:
@@ -23,7 +31,25 @@ class Canvas(Protocol):
 
     @property
     def mpp(self) -> Mpp | None:
-        """Microns per pixel the file itself states, if it does."""
+        """Microns per pixel the file itself states, if it does; ImageError if not square."""
+
+    @property
+    def magnification(self) -> float | None:
+        """Objective power the file states, if it does; 40 is a 40x objective."""
+        return None
+
+    @property
+    def reader(self) -> str:
+        """What reads the file, e.g. "openslide aperio"."""
+
+    @property
+    def colour_profile(self) -> bytes | None:
+        """The ICC profile that the pixels still need to become sRGB."""
+
+    @property
+    def icc(self) -> IccState:
+        """What became of the file's colour profile."""
+        return "none" if self.colour_profile is None else "ignored"
 
     def read_region(self, x: Level0Px, y: Level0Px, side: Level0Px, out_px: PatchPx) -> Rgb:
         """Read the square with top-left (x, y), resampled to (out_px, out_px, 3)."""
@@ -34,9 +60,11 @@ class Canvas(Protocol):
     def close(self) -> None:
         """Release the file."""
 
-    def __enter__(self) -> Self: ...
+    def __enter__(self) -> Self:
+        return self
 
-    def __exit__(self, *exc: object) -> None: ...
+    def __exit__(self, *exc: object) -> None:
+        self.close()
 
 
 class Source(Protocol):
@@ -54,6 +82,66 @@ class Source(Protocol):
         """Open canvas `index`."""
 
 
+class UnopenableError(ImageError):
+    """A slide that a reader refuses; another may take it.
+
+    Parameters
+    ----------
+    name
+        The file's name.
+    refusal
+        The reader and its reason, e.g. "OpenSlide: the format is not known".
+    """
+
+    def __init__(self, name: str, refusal: str) -> None:
+        self.refusal = one_line(refusal)
+        super().__init__(
+            f'"{name}" cannot be opened ({self.refusal}); give a complete file of a format '
+            "that is read, or remove its row"
+        )
+
+
+def unreadable(name: str, x: int, y: int, reason: object) -> ImageError:
+    """Name the place of a slide whose pixels cannot be decoded."""
+    return ImageError(
+        f'"{name}" cannot be read at x {x}, y {y}: {one_line(reason)}; '
+        "the file is damaged, copy or scan it again"
+    )
+
+
+def one_line(reason: object) -> str:
+    """Fold what a library says into one line."""
+    return " ".join(str(reason).split()) or type(reason).__name__
+
+
+def square_mpp(name: str, horizontal: float | None, vertical: float | None) -> Mpp | None:
+    """Mean of both resolutions in microns per pixel; None where one is missing or not above 0.
+
+    Raises
+    ------
+    ImageError
+        If they differ by more than 2%: a cell would change its shape.
+    """
+    if horizontal is None or vertical is None or not (horizontal > 0 and vertical > 0):
+        return None
+    if not 1 / (1 + _SQUARE_WITHIN) <= horizontal / vertical <= 1 + _SQUARE_WITHIN:
+        raise ImageError(
+            f'"{name}" states {horizontal:g} microns per pixel across and {vertical:g} down: its '
+            "pixels are not square; export it with square pixels, or give the right resolution in "
+            'the manifest\'s column "mpp"'
+        )
+    return Mpp((horizontal + vertical) / 2)
+
+
+def mpp_of_magnification(power: float) -> Mpp:
+    """Microns per pixel that are usual under an objective: 10 / power, 0.25 at 40x.
+
+    The convention of slide scanners and of TRIDENT. It holds only for a camera and adapter that
+    were chosen for it, so no image is given a resolution by it; it serves to name a likely one.
+    """
+    return Mpp(10 / power)
+
+
 def resized(image: Rgb, width: int, height: int) -> Rgb:
     """Resample to (height, width, 3); area averaging when shrinking, so that nothing aliases."""
     if image.shape[:2] == (height, width):
@@ -65,11 +153,39 @@ def resized(image: Rgb, width: int, height: int) -> Rgb:
 
 def shrunk(image: Rgb, longest: int) -> Rgb:
     """Shrink so that the longer side is at most `longest` px, keeping the shape."""
-    factor = longest / max(image.shape[:2])
+    return resized(image, *shrunk_size(image.shape[1], image.shape[0], longest))
+
+
+def shrunk_size(width: int, height: int, longest: int) -> tuple[int, int]:
+    """Width and height after shrinking so that the longer is at most `longest` px."""
+    factor = longest / max(width, height)
     if factor >= 1:
-        return image
-    height, width = (max(1, round(side * factor)) for side in image.shape[:2])
-    return resized(image, width, height)
+        return width, height
+    return max(1, round(width * factor)), max(1, round(height * factor))
+
+
+def shrunk_by_strips(
+    size: tuple[int, int], target: tuple[int, int], read_rows: Callable[[int, int], Rgb]
+) -> Rgb:
+    """Shrink an image that is too large to be held, reading some rows of it at a time.
+
+    Parameters
+    ----------
+    size
+        Width and height of the image.
+    target
+        Width and height wanted, not larger than `size`.
+    read_rows
+        Gives rows first (inclusive) to last (exclusive), (last - first, width, 3).
+    """
+    (width, height), (small_width, small_height) = size, target
+    small = np.empty((small_height, small_width, 3), dtype=np.uint8)
+    step = max(1, small_height * _STRIP_PIXELS // (width * height))
+    for top in range(0, small_height, step):
+        bottom = min(top + step, small_height)
+        first, last = top * height // small_height, -(-bottom * height // small_height)
+        small[top:bottom] = resized(read_rows(first, last), small_width, bottom - top)
+    return small
 
 
 def padded_to_square(image: Rgb) -> Rgb:

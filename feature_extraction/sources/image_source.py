@@ -1,32 +1,26 @@
 """Folders and lists of ordinary images: fields of view, or single cells."""
 
-import struct
-from collections.abc import Sequence
+import os
+import unicodedata
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Self
 
-import numpy as np
-from PIL import Image, ImageOps
-
-from cohorts.errors import ImageError
+from cohorts.errors import AccessError, ImageError
 from cohorts.manifest import IMAGE_SUFFIXES
-from feature_extraction.sources.canvas import Rgb, resized, shrunk
+from feature_extraction.sources.canvas import IccState, Rgb, Source, resized, shrunk
+from feature_extraction.sources.image_decoding import decode_image
 from feature_extraction.units import Level0Px, Mpp, PatchPx
 
-# A field of view has a few million pixels. More than this is a slide, or a file made to exhaust
-# memory; Pillow's own limit lies higher and only warns.
-MAX_PIXELS = 80_000_000
-# Never what the content claims to be: a PostScript file named .png would start another program.
-_FORMATS = ("JPEG", "PNG", "TIFF", "BMP")
-# What Pillow raises on damaged pixels, headers and EXIF.
-_DECODING_ERRORS = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    struct.error,
-    Image.DecompressionBombError,
-)
+_READ = IMAGE_SUFFIXES | {".tif", ".tiff", ".jpe", ".jfif"}
+# Images all the same: a folder that holds one is not complete without it.
+_NOT_READ = frozenset({".gif", ".webp", ".heic", ".heif", ".avif", ".jp2", ".jxl"})
+# What a storage server, an archive or a wastebasket leaves in a folder: thumbnails and rests.
+_NOT_OURS = frozenset({"@eadir", "__macosx", "$recycle.bin"})
+_READERS = 2
 
 
 class ImageSource:
@@ -38,17 +32,30 @@ class ImageSource:
 
     @classmethod
     def from_folder(cls, folder: Path) -> Self:
-        """All images in a folder and the folders below it, in the order of their names."""
-        files = sorted(
-            file
-            for file in folder.rglob("*")
-            if file.suffix.lower() in IMAGE_SUFFIXES | {".tif", ".tiff"}
-            and not any(part.startswith(".") for part in file.relative_to(folder).parts)
-            and file.is_file()
-        )
-        if not files:
+        """All images in a folder and the folders below it, in the order of their names.
+
+        The order is that of the composed (NFC) names' code points, the same on every system. A
+        link to a folder is followed, each folder is read once, and a link to a folder that holds
+        this one is not followed: other patients may lie there.
+        """
+        found = list(_files_below(folder))
+        other = [file for file in found if file.suffix.lower() in _NOT_READ]
+        if other:
+            raise ImageError(
+                f'folder "{folder.name}" holds "{min(other).relative_to(folder).as_posix()}", a '
+                "format that is not read; convert it to PNG or move it out of the folder"
+            )
+        images = [file for file in found if file.suffix.lower() in _READ]
+        if not images:
             raise ImageError(f'folder "{folder.name}" holds no image (JPEG, PNG, TIFF or BMP)')
-        return cls(files, [file.relative_to(folder).as_posix() for file in files])
+        spelt = [file.relative_to(folder).as_posix() for file in images]
+        named = sorted(
+            (unicodedata.normalize("NFC", name), name, file)
+            for name, file in zip(spelt, images, strict=True)
+        )
+        links = [(name, file) for name, _, file in named if file.is_symlink()]
+        _refuse_absent(f'folder "{folder.name}"', links)
+        return cls([file for *_, file in named], [name for name, *_ in named])
 
     @classmethod
     def from_list(cls, listing: Path) -> Self:
@@ -62,16 +69,13 @@ class ImageSource:
         names = [line.strip() for line in lines if line.strip()]
         if not names:
             raise ImageError(f'list "{listing.name}" names no image')
-        files = [listing.parent / name for name in names]
-        absent = [name for name, file in zip(names, files, strict=True) if not file.is_file()]
-        if absent:
-            more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
-            raise ImageError(f'list "{listing.name}": "{absent[0]}"{more} does not exist')
-        return cls(files, names)
+        files = [_as_spelt_on_disk(listing.parent, name) for name in names]
+        _refuse_absent(f'list "{listing.name}"', list(zip(names, files, strict=True)))
+        return cls(files, [unicodedata.normalize("NFC", name) for name in names])
 
     @property
     def names(self) -> Sequence[str]:
-        """The images' names as the folder or list has them."""
+        """The images' names as the folder or list has them, letters composed (NFC)."""
         return self._names
 
     @property
@@ -81,32 +85,53 @@ class ImageSource:
 
     def open(self, index: int) -> "ImageCanvas":
         """Decode image `index`."""
-        return ImageCanvas(self._files[index])
+        return ImageCanvas(self._files[index], self._names[index])
 
 
 class ImageCanvas:
     """A decoded image. Ordinary image formats state no trustworthy resolution, so `mpp` is None."""
 
-    def __init__(self, path: Path) -> None:
-        self._pixels = decode_image(path)
+    def __init__(self, path: Path, name: str) -> None:
+        self._image = decode_image(path, name)
 
     @property
     def dimensions(self) -> tuple[int, int]:
         """Width and height in px."""
-        return self._pixels.shape[1], self._pixels.shape[0]
+        height, width = self._image.pixels.shape[:2]
+        return width, height
 
     @property
     def mpp(self) -> Mpp | None:
         """None: the manifest has to say it."""
         return None
 
+    @property
+    def magnification(self) -> float | None:
+        """None: ordinary images state none."""
+        return None
+
+    @property
+    def reader(self) -> str:
+        """Ordinary images."""
+        return "image"
+
+    @property
+    def colour_profile(self) -> bytes | None:
+        """The ICC profile that the pixels still need to become sRGB."""
+        return self._image.colour_profile
+
+    @property
+    def icc(self) -> IccState:
+        """The profile is left to whoever asks for its application."""
+        return "none" if self.colour_profile is None else "ignored"
+
     def read_region(self, x: Level0Px, y: Level0Px, side: Level0Px, out_px: PatchPx) -> Rgb:
         """Cut the square out and resample it."""
-        return resized(self._pixels[y : y + side, x : x + side], out_px, out_px)
+        return resized(self._image.pixels[y : y + side, x : x + side], out_px, out_px)
 
     def thumbnail(self, longest: int) -> Rgb:
         """Shrink the image."""
-        return shrunk(self._pixels, longest)
+        return shrunk(self._image.pixels, longest)
 
     def close(self) -> None:
         """Nothing stays open."""
@@ -119,38 +144,86 @@ class ImageCanvas:
         """Nothing stays open."""
 
 
-def decode_image(path: Path) -> Rgb:
-    """Decode an image file upright, as (height, width, 3) uint8, transparency on white.
+def refusal_of_all(source: Source, met: ImageError) -> ImageError:
+    """Name every image of `source` that cannot be read, once `met` told of one.
 
-    Raises
-    ------
-    ImageError
-        If the file is truncated, no image, or has more than `MAX_PIXELS` pixels.
+    A patient's images must be complete, so one that cannot be read fails the slide; whoever has to
+    mend a folder of thousands needs all of them at once.
     """
+    count = len(source.names)
+    if count < 2:
+        return met
+    with ThreadPoolExecutor(_READERS) as pool:
+        said = list(pool.map(partial(_refusal, source), range(count)))
+    bad = [index for index, refusal in enumerate(said) if refusal]
+    if len(bad) < 2:
+        return met
+    names = ", ".join(f'"{source.names[index]}"' for index in bad)
+    return ImageError(
+        f"{len(bad)} of {count} images cannot be read: {names}; of the first: {said[bad[0]]}"
+    )
+
+
+def _refusal(source: Source, index: int) -> str:
     try:
-        with Image.open(path, formats=_FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise ImageError(
-                    f'image "{path.name}" has {image.width} x {image.height} pixels, more than '
-                    f"{MAX_PIXELS // 1_000_000} million; give it as a pyramidal TIFF"
-                )
-            if image.mode in {"I", "F"}:
-                raise ImageError(
-                    f'image "{path.name}" has 32-bit pixels of unknown range; save it with 8 bits'
-                )
-            return _as_rgb(ImageOps.exif_transpose(image))
-    except _DECODING_ERRORS as error:
-        raise ImageError(
-            f'image "{path.name}" cannot be decoded ({" ".join(str(error).split())}); '
-            "it is truncated or not an image: replace or remove it"
-        ) from error
+        source.open(index).close()
+    except ImageError as error:
+        return str(error)
+    return ""
 
 
-def _as_rgb(image: Image.Image) -> Rgb:
-    if image.mode.startswith("I;16"):
-        return np.repeat((np.asarray(image) >> 8).astype(np.uint8)[..., None], 3, axis=2)
-    if image.mode in {"RGBA", "LA", "PA"} or "transparency" in image.info:
-        opaque = image.convert("RGBA")
-        backdrop = Image.new("RGBA", opaque.size, (255, 255, 255, 255))
-        return np.asarray(Image.alpha_composite(backdrop, opaque).convert("RGB"))
-    return np.asarray(image.convert("RGB"))
+def _files_below(folder: Path) -> Iterator[Path]:
+    """Every file below that is not hidden; folders behind links last, so that own names win."""
+    seen = set(folder.resolve().parents)
+    waiting = deque([folder])
+    while waiting:
+        here = waiting.popleft()
+        real = here.resolve()
+        if real in seen:
+            continue
+        seen.add(real)
+        try:
+            with os.scandir(here) as entries:
+                inside = sorted(entries, key=lambda entry: entry.name)
+        except OSError as error:
+            raise AccessError(
+                f'folder "{here.name}" cannot be read ({error.strerror}); check permissions, the '
+                "disk or network share"
+            ) from error
+        for entry in inside:
+            if entry.name.startswith(".") or entry.name.casefold() in _NOT_OURS:
+                continue
+            path = here / entry.name
+            if entry.is_symlink():
+                if path.is_dir():
+                    waiting.append(path)
+                else:
+                    yield path  # where it leads nowhere, the image is missing
+            elif entry.is_dir():
+                waiting.appendleft(path)
+            elif entry.is_file():
+                yield path
+
+
+def _as_spelt_on_disk(folder: Path, name: str) -> Path:
+    """Find a listed image whose letters a Mac decomposed, or whose folders Windows parted."""
+    for spelt in (name, name.replace("\\", "/")):
+        for form in ("NFC", "NFD"):
+            file = folder / unicodedata.normalize(form, spelt)
+            if _is_file(file):
+                return file
+    return folder / name
+
+
+def _refuse_absent(what: str, named: Sequence[tuple[str, Path]]) -> None:
+    absent = [name for name, file in named if not _is_file(file)]
+    if absent:
+        more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
+        raise ImageError(f'{what}: "{absent[0]}"{more} does not exist')
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name too long for the disk, a folder one may not enter
+        return False

@@ -1,116 +1,94 @@
 """Whole slides through OpenSlide. Label and macro images are never read: they name patients."""
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 import openslide
-from PIL import Image
+from PIL import Image, ImageCms
 
-from cohorts.errors import ImageError
-from feature_extraction.sources.canvas import Rgb, resized
-from feature_extraction.units import Level0Px, Mpp, PatchPx
-
-
-class OpenSlideSource:
-    """A slide file; its single canvas is the slide."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    @property
-    def names(self) -> Sequence[str]:
-        """The file's name."""
-        return (self._path.name,)
-
-    @property
-    def files(self) -> Sequence[Path]:
-        """The file, and what holds its pixels: MIRAX's folder, the DICOM files beside it."""
-        if self._path.suffix.lower() == ".dcm":
-            return tuple(sorted(self._path.parent.glob("*.dcm")))
-        beside = self._path.with_suffix("")
-        if self._path.suffix.lower() == ".mrxs" and beside.is_dir():
-            return (self._path, *sorted(beside.iterdir()))
-        return (self._path,)
-
-    def open(self, index: int) -> "OpenSlideCanvas":
-        """Open the slide; `index` is 0."""
-        del index
-        return OpenSlideCanvas(self._path)
+from feature_extraction.sources.canvas import Rgb, UnopenableError, square_mpp
+from feature_extraction.sources.jpeg_tiles import JpegLevels
+from feature_extraction.sources.pyramid_canvas import PyramidCanvas
+from feature_extraction.sources.resolution import trusted_tag_mpp
+from feature_extraction.sources.tile_grid import CACHE_BYTES
+from feature_extraction.units import Mpp
 
 
-class OpenSlideCanvas:
-    """An open slide."""
+class OpenSlideCanvas(PyramidCanvas):
+    """An open slide; where its tiles are JPEG in plain rows, they are decoded without OpenSlide."""
+
+    _decoding_errors = (openslide.OpenSlideError, ValueError)
 
     def __init__(self, path: Path) -> None:
-        self._name = path.name
         try:
             self._slide = openslide.OpenSlide(path)
         except openslide.OpenSlideUnsupportedFormatError as error:
-            raise ImageError(
-                f'OpenSlide does not know the format of "{path.name}"; is it a whole slide, '
-                "complete and under its own name?"
-            ) from error
+            raise UnopenableError(path.name, "OpenSlide: the format is not known") from error
         except (openslide.OpenSlideError, FileNotFoundError) as error:
-            raise ImageError(
-                f'OpenSlide cannot open "{path.name}": {_one_line(error)}; the file is damaged or '
-                "incomplete: replace it or remove its row"
-            ) from error
+            raise UnopenableError(path.name, f"OpenSlide: {error}") from error
+        super().__init__(path.name, self._slide.level_dimensions)
+        self._slide.set_cache(openslide.OpenSlideCache(CACHE_BYTES))
+        self._tiles = JpegLevels(path, self._slide.level_dimensions)
         self._background = self._background_colour()
-
-    @property
-    def dimensions(self) -> tuple[int, int]:
-        """Width and height in level-0 px."""
-        width, height = self._slide.dimensions
-        return width, height
 
     @property
     def mpp(self) -> Mpp | None:
         """The mean of the horizontal and vertical resolution the slide states."""
-        stated = [
-            self._slide.properties.get(name)
-            for name in (openslide.PROPERTY_NAME_MPP_X, openslide.PROPERTY_NAME_MPP_Y)
-        ]
-        if None in stated:
-            return None
-        horizontal, vertical = (float(value) for value in stated if value is not None)
-        return Mpp((horizontal + vertical) / 2) if min(horizontal, vertical) > 0 else None
+        across = self._number(openslide.PROPERTY_NAME_MPP_X)
+        down = self._number(openslide.PROPERTY_NAME_MPP_Y)
+        if self._vendor == "generic-tiff":
+            across, down = trusted_tag_mpp(across), trusted_tag_mpp(down)
+        return square_mpp(self._name, across, down)
 
-    def read_region(self, x: Level0Px, y: Level0Px, side: Level0Px, out_px: PatchPx) -> Rgb:
-        """Read from the coarsest level that is still fine enough, then shrink the rest."""
-        wanted = side / out_px
-        level = self._slide.get_best_level_for_downsample(wanted * 1.01)
-        at_level = max(1, round(side / self._slide.level_downsamples[level]))
-        try:
-            region = self._slide.read_region((x, y), level, (at_level, at_level))
-        except openslide.OpenSlideError as error:
-            raise ImageError(
-                f'"{self._name}" cannot be read at x {x}, y {y}: {_one_line(error)}; '
-                "the file is damaged, copy or scan it again"
-            ) from error
-        return resized(self._opaque(region), out_px, out_px)
+    @property
+    def magnification(self) -> float | None:
+        """Objective power the slide states."""
+        return self._number(openslide.PROPERTY_NAME_OBJECTIVE_POWER)
 
-    def thumbnail(self, longest: int) -> Rgb:
-        """Read the whole slide from its coarsest sufficient level."""
+    @property
+    def reader(self) -> str:
+        """OpenSlide and the format it found."""
+        return f"openslide {self._vendor}"
+
+    @property
+    def colour_profile(self) -> bytes | None:
+        """The slide's ICC profile."""
         try:
-            return np.asarray(self._slide.get_thumbnail((longest, longest)).convert("RGB"))
-        except openslide.OpenSlideError as error:
-            raise ImageError(
-                f'"{self._name}" cannot be read: {_one_line(error)}; the file is damaged'
-            ) from error
+            profile = self._slide.color_profile
+        except ImageCms.PyCMSError:
+            return b""  # it has one that is damaged; whoever has to apply it says so
+        return None if profile is None else bytes(profile.tobytes())
+
+    @property
+    def levels_read_by_tile(self) -> tuple[int, ...]:
+        """Levels that are decoded without OpenSlide."""
+        return tuple(self._tiles.levels)
 
     def close(self) -> None:
         """Close the slide."""
+        self._tiles.close()
         self._slide.close()
 
-    def __enter__(self) -> Self:
-        """Give the open slide."""
-        return self
+    def _read(self, level: int, x: float, y: float, width: int, height: int) -> Rgb:
+        region = self._tiles.read(level, x, y, width, height)
+        return self._read_by_openslide(level, x, y, width, height) if region is None else region
 
-    def __exit__(self, *exc: object) -> None:
-        """Close the slide."""
-        self.close()
+    def _read_by_openslide(self, level: int, x: float, y: float, width: int, height: int) -> Rgb:
+        downsample = self._slide.level_downsamples[level]
+        corner = (round(x * downsample), round(y * downsample))
+        return self._opaque(self._slide.read_region(corner, level, (width, height)))
+
+    @property
+    def _vendor(self) -> str:
+        return str(self._slide.properties[openslide.PROPERTY_NAME_VENDOR])
+
+    def _number(self, name: str) -> float | None:
+        """Read a number the slide states; what is not one or not above 0 states nothing."""
+        try:
+            value = float(self._slide.properties.get(name, "nan"))
+        except ValueError:
+            return None
+        return value if 0 < value < float("inf") else None
 
     def _background_colour(self) -> tuple[int, int, int]:
         stated = self._slide.properties.get(openslide.PROPERTY_NAME_BACKGROUND_COLOR, "ffffff")
@@ -123,7 +101,3 @@ class OpenSlideCanvas:
             return np.ascontiguousarray(pixels[..., :3])
         backdrop = Image.new("RGBA", region.size, (*self._background, 255))
         return np.asarray(Image.alpha_composite(backdrop, region).convert("RGB"))
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

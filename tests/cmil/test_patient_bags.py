@@ -1,5 +1,6 @@
 """A patient's slides become one bag; bags that do not compare are refused."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -65,14 +66,38 @@ def test_encoding_is_what_makes_bags_comparable(small: Toy) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("encoder", "timm:vit"), ("mpp_used", 0.25), ("stain", "macenko")]
+    ("name", "value"),
+    [
+        ("encoder", "timm:vit"),
+        ("mpp_used", 0.25),
+        ("stain", "macenko"),
+        ("stain_reference", "[1]"),
+        ("min_stained", 0.2),
+        ("rule", '{"focus": 1}'),
+        ("max_patches", 500),
+    ],
 )
 def test_mixed_encodings_are_refused_naming_both_slides(
     small: Toy, toy_bag: Callable[..., Bag], name: str, value: str | float
 ) -> None:
     write_bag(bag_path(small[1], "P01-1"), toy_bag(np.random.default_rng(0), 1, **{name: value}))
-    with pytest.raises(DataError, match=f'"P00-0" and "P01-1" differ in {name} .* and {value}'):
+    with pytest.raises(DataError, match=f'"P00-0" and "P01-1" differ in {name} ') as refusal:
         read_patient_bags(*small)
+    assert f"and {value})" in str(refusal.value)
+
+
+def test_two_rules_are_told_apart_without_a_page_of_json(
+    small: Toy, toy_bag: Callable[..., Bag]
+) -> None:
+    for number, limit in enumerate((1, 2)):
+        rule = json.dumps({f"measure {i}": limit for i in range(100)})
+        bag = toy_bag(np.random.default_rng(0), 1, rule=rule)
+        write_bag(bag_path(small[1], f"P00-{number}"), bag)
+    with pytest.raises(DataError, match=r"differ in rule \((\S+ \S+ \S+) and (.+?)\)") as refusal:
+        read_patient_bags(*small)
+    assert len(str(refusal.value)) < 250
+    said = str(refusal.value).partition("(")[2].partition(")")[0].split(" and ")
+    assert said[0] != said[1]
 
 
 def test_mixed_widths_are_refused_naming_both_slides(small: Toy, new_bag: Bag) -> None:
@@ -125,6 +150,17 @@ def test_bags_of_another_program_work(small: Toy) -> None:
     assert len(bags.bags["P00"]) == 6
     write_foreign(bag_path(folder, "P00-0"), np.zeros((2, 3), np.float32))
     assert digest_of_bags(cohort, folder) != bags.digest
+
+
+def test_bags_of_two_encoders_of_trident_are_refused(small: Toy) -> None:
+    cohort, folder = small
+    for number, slide in enumerate(cohort.slides):
+        path = bag_path(folder, slide.slide_id)
+        write_foreign(path, np.ones((2, 3), np.float32))
+        with h5py.File(path, "r+") as file:
+            file["features"].attrs["encoder"] = "uni_v1" if number < 4 else "uni_v2"
+    with pytest.raises(DataError, match=r"differ in encoder \(uni_v1 and uni_v2\)"):
+        read_patient_bags(cohort, folder)
 
 
 def test_foreign_bag_beside_our_own_is_refused(small: Toy) -> None:

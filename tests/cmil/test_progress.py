@@ -41,15 +41,21 @@ def test_lines_come_every_ten_seconds_and_at_the_end(
     ]
 
 
-def test_steps_count_and_nothing_done_says_nothing(
+def test_steps_count_and_a_long_step_says_how_far_it_is(
     clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with progress("train", total=6) as advance:
+    with progress("extract", total=6) as advance:
         clock.now += 2
-        advance(0, note="nothing")
+        advance(0, note="slide 1: 5%")
+        clock.now += 10
+        advance(0, note="slide 1: 60%")
+        clock.now += 4
         advance(4)
         advance(2)
-    assert capsys.readouterr().err.splitlines() == ["train: 6/6, 3.0/s, 0 s left"]
+    assert capsys.readouterr().err.splitlines() == [
+        "extract: 0/6, just begun slide 1: 60%",
+        "extract: 6/6, 0.4/s, 0 s left",
+    ]
 
 
 def test_what_is_said_leaves_stdout_clean(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from cohorts.manifest import Slide, SourceKind
 from cohorts.pyramid_tiff import write_pyramid
 from feature_extraction import ExtractionSettings
+from feature_extraction.selection import KEEP_ALL
 
 Rgb = NDArray[np.uint8]
 
@@ -78,11 +79,12 @@ def slide_at() -> Callable[..., Slide]:
 
 @pytest.fixture(scope="session")
 def chosen() -> Callable[..., ExtractionSettings]:
-    """Settings of a small extraction, in float32 so that every processor computes the same."""
+    """Settings of a small extraction of all that is stained; every processor computes the same."""
 
     def choose(**named: object) -> ExtractionSettings:
-        usual = {"encoder": "stain-filters", "mpp": "native", "patch_px": 32}
-        return ExtractionSettings.model_validate({**usual, "precision": "float32", **named})
+        usual = {"encoder": "stain-filters", "mpp": "native", "patch_px": 32, "keep": KEEP_ALL}
+        plain = {"precision": "float32", "backend": "torch"}
+        return ExtractionSettings.model_validate({**usual, **plain, **named})
 
     return choose
 

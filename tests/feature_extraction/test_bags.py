@@ -4,6 +4,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cohorts.errors import FileFormatError
 from feature_extraction.bags import (
@@ -95,6 +97,14 @@ def test_the_layout_is_tridents_contiguous_and_uncompressed(path: Path) -> None:
         assert file.attrs["format"] == "cmil-bag"
 
 
+def test_names_of_images_are_read_as_earlier_bags_held_them(path: Path) -> None:
+    with h5py.File(path, "r+") as file:
+        del file["images"]
+        names = ["a.png", "Zoë/b.png"]
+        file.create_dataset("images", data=names, dtype=h5py.string_dtype())
+    assert read_bag(path).images == ("a.png", "Zoë/b.png")
+
+
 def test_the_same_bag_has_the_same_bytes(tmp_path: Path, path: Path) -> None:
     write_bag(tmp_path / "again.h5", made())
     assert (tmp_path / "again.h5").read_bytes() == path.read_bytes()
@@ -120,8 +130,53 @@ def test_a_bag_like_tridents_is_read(tmp_path: Path) -> None:
     read = read_bag(tmp_path / "S1.h5")
     np.testing.assert_array_equal(read.features, bag.features)
     np.testing.assert_array_equal(read.coords, bag.coords)
-    assert dict(read.attributes) == {}
+    assert dict(read.attributes) == {"patch_px": 256}
     assert dict(read.grid) == {"patch_size": 256, "name": "S1"}
+
+
+def write_trident(path: Path, **grid: object) -> None:
+    """As TRIDENT does: one row a chunk, the encoder at `features`, the grid at `coords`."""
+    bag = made("float32")
+    with h5py.File(path, "w") as file:
+        features = file.create_dataset(
+            "features", data=bag.features, chunks=(1, 7), maxshape=(None, 7)
+        )
+        features.attrs.update({"name": "S1", "savetodir": "/data/job", "encoder": "uni_v1"})
+        coords = file.create_dataset("coords", data=bag.coords, chunks=(1, 2), maxshape=(None, 2))
+        coords.attrs.update({**GRID, **grid})
+
+
+@pytest.mark.parametrize("magnification", [20, 20.0, np.float32(20)])
+def test_what_trident_states_goes_by_our_names(tmp_path: Path, magnification: object) -> None:
+    write_trident(tmp_path / "S1.h5", target_magnification=magnification)
+    stated = {"encoder": "uni_v1", "patch_px": 32, "mpp_used": 0.5}
+    assert dict(read_bag(tmp_path / "S1.h5").attributes) == stated
+    assert dict(read_bag_attributes(tmp_path / "S1.h5")) == stated
+
+
+@pytest.mark.parametrize("magnification", ["None", 0, -20.0, np.nan, np.inf])
+def test_a_magnification_that_is_none_is_not_taken_for_one(
+    tmp_path: Path, magnification: object
+) -> None:
+    write_trident(tmp_path / "S1.h5", target_magnification=magnification, patch_size="None")
+    assert dict(read_bag(tmp_path / "S1.h5").attributes) == {"encoder": "uni_v1"}
+
+
+def test_a_leading_axis_of_one_is_dropped(tmp_path: Path) -> None:
+    bag = made("float32")
+    with h5py.File(tmp_path / "S1.h5", "w") as file:
+        file["features"], file["coords"] = bag.features[None], bag.coords[None]
+    read = read_bag(tmp_path / "S1.h5")
+    np.testing.assert_array_equal(read.features, bag.features)
+    np.testing.assert_array_equal(read.coords, bag.coords)
+
+
+def test_stamps_bags_are_refused_saying_why(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "S1.h5", "w") as file:
+        file["feats"] = made().features
+        file["coords"] = made().coords.astype(np.float32)
+        file.attrs.update({"unit": "um", "tile_size_um": 256.0, "tile_size_px": 224})
+    assert "STAMP's: its coords are microns" in refusal_of(tmp_path / "S1.h5")
 
 
 @pytest.mark.parametrize("kind", ["<f8", ">f4"])
@@ -184,11 +239,35 @@ def replace(name: str, values: object) -> Callable[[h5py.File], None]:
     return change
 
 
-@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
-def test_numbers_that_are_none_are_refused(path: Path, number: float) -> None:
-    features = made().features
-    features[3, 2] = number
-    assert "NaN or infinity" in spoil(path, replace("features", features))
+@pytest.mark.parametrize("number", [np.nan, -np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("kind", ["<f2", "<f4", ">f4", "<f8"])
+@pytest.mark.parametrize("row", [0, 69_999])
+def test_numbers_that_are_none_are_refused(
+    tmp_path: Path, number: float, kind: str, row: int
+) -> None:
+    """Also in the last of several blocks, and with either sign."""
+    features = np.random.default_rng(0).normal(size=(70_000, 12)).astype(kind)
+    features[row, 11] = number
+    with h5py.File(tmp_path / "S1.h5", "w") as file:
+        file["features"], file["coords"] = features, np.zeros((70_000, 2), np.int64)
+    assert "NaN or infinity" in refusal_of(tmp_path / "S1.h5")
+
+
+@pytest.mark.parametrize("kind", ["float16", "float32"])
+def test_the_largest_smallest_and_negative_zero_are_numbers(tmp_path: Path, kind: str) -> None:
+    limits = np.finfo(kind)
+    row = [limits.max, limits.min, limits.smallest_subnormal, -limits.smallest_subnormal, -0.0, 0]
+    features = np.array([row], dtype=kind)
+    write_bag(tmp_path / "S1.h5", Bag(features, np.zeros((1, 2), np.int64)))
+    read = read_bag(tmp_path / "S1.h5").features
+    assert read.tobytes() == features.tobytes()
+
+
+def test_a_bag_behind_a_user_block_is_read(tmp_path: Path) -> None:
+    bag = made("float32")
+    with h5py.File(tmp_path / "S1.h5", "w", userblock_size=1024) as file:
+        file["features"], file["coords"] = bag.features, bag.coords
+    np.testing.assert_array_equal(read_bag(tmp_path / "S1.h5").features, bag.features)
 
 
 def test_a_number_too_large_for_32_bits_is_refused(path: Path) -> None:
@@ -203,6 +282,7 @@ def test_a_number_too_large_for_32_bits_is_refused(path: Path) -> None:
         ("features", np.ones((5, 7), np.int32), '"features" has type int32'),
         ("features", np.array([b"a"] * 5), '"features" has type'),
         ("features", np.ones((0, 7), np.float32), "holds no patch"),
+        ("features", np.ones((5, 0), np.float32), "holds no patch"),
         ("features", np.ones(5, np.float32), "holds no patch"),
         ("features", np.ones((4, 7), np.float32), "(5, 2) do not match features (4, 7)"),
         ("coords", np.ones((5, 2), np.float32), '"coords" has type float32'),
@@ -291,3 +371,96 @@ def test_a_newer_format_says_what_to_upgrade(path: Path, version: object) -> Non
     assert "upgrade cmil" in message
     with pytest.raises(FileFormatError, match="upgrade cmil"):
         read_bag_attributes(path)
+
+
+def declared(path: Path, dtype: object = "f4", **storage: object) -> str:
+    """What is said of a bag whose features state a shape and hold no numbers."""
+    with h5py.File(path, "r+") as file:
+        del file["features"]
+        file.create_dataset("features", dtype=dtype, **storage)
+    return refusal_of(path)
+
+
+@pytest.mark.parametrize(
+    "storage",
+    [
+        {"shape": (10**12, 7)},
+        {"shape": (10**12, 7), "chunks": (512, 7)},
+        {"shape": (10**12, 7), "chunks": (512, 7), "compression": "gzip"},
+        {"shape": (10**12, 2**20), "chunks": (1, 7), "maxshape": (None, None)},
+    ],
+)
+def test_a_shape_the_file_cannot_hold_is_not_allocated(
+    path: Path, storage: dict[str, object]
+) -> None:
+    assert "states more than the file holds" in declared(path, **storage)
+
+
+def test_rows_that_were_never_written_are_refused(path: Path) -> None:
+    """A program that was killed after it had made room for a batch leaves them as zeros."""
+    storage = {"shape": (5, 7), "chunks": (1, 7), "compression": "gzip"}
+    assert "rows that were never written" in declared(path, **storage)
+
+
+def test_what_compresses_too_well_is_refused(path: Path) -> None:
+    zeros = np.zeros((2**24, 7), np.float16)
+    with h5py.File(path, "r+") as file:
+        del file["features"]
+        file.create_dataset("features", data=zeros, chunks=(2**18, 7), compression="gzip")
+    assert "states more than the file holds" in refusal_of(path)
+
+
+def test_a_filter_that_is_not_at_hand_is_named(path: Path) -> None:
+    recipe = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    recipe.set_chunk((5, 7))
+    recipe.set_filter(32_099, h5py.h5z.FLAG_OPTIONAL, ())
+    with h5py.File(path, "r+") as file:
+        del file["features"]
+        space = h5py.h5s.create_simple((5, 7))
+        h5py.h5d.create(file.id, b"features", h5py.h5t.IEEE_F32LE, space, recipe)
+    assert "compressed by filter 32099" in refusal_of(path)
+
+
+@pytest.mark.parametrize("kind", [h5py.string_dtype(), [("x", "f4")], bool, "c8", "V4"])
+def test_features_of_another_type_are_refused(path: Path, kind: object) -> None:
+    refused = declared(path, kind, shape=(5, 7), chunks=(5, 7), fillvalue=None)
+    assert '"features"' in refused
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two bags to damage: our layout, and chunked and compressed as others write."""
+    folder = tmp_path_factory.mktemp("sound")
+    write_bag(folder / "ours.h5", made())
+    bag = made("float32")
+    with h5py.File(folder / "chunked.h5", "w") as file:
+        storage = {"chunks": (2, 7), "maxshape": (None, 7), "compression": "gzip"}
+        file.create_dataset("features", data=bag.features, shuffle=True, **storage)
+        file.create_dataset("coords", data=bag.coords, chunks=(1, 2), maxshape=(None, 2))
+    return folder
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    layout=st.sampled_from(["ours", "chunked"]),
+    flips=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(1, 255)), max_size=4),
+    left=st.one_of(st.just(1.0), st.floats(0, 1)),
+)
+def test_whatever_bytes_change_a_bag_is_read_or_refused_in_one_line(
+    sound: Path, layout: str, flips: list[tuple[float, int]], left: float
+) -> None:
+    whole = (sound / f"{layout}.h5").read_bytes()
+    damaged = bytearray(whole)
+    for place, change in flips:
+        damaged[int(place * len(damaged))] ^= change
+    path = sound / "damaged.h5"
+    path.write_bytes(damaged[: int(left * len(damaged))])
+    try:
+        read = read_bag(path)
+    except FileFormatError as refusal:
+        assert len(str(refusal).splitlines()) == 1
+        assert "damaged.h5" in str(refusal)
+        assert bytes(damaged) != whole or left < 1
+    else:
+        assert np.isfinite(read.features).all()
+        assert read.coords.shape == (len(read.features), 2)

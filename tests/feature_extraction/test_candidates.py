@@ -6,7 +6,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cohorts.errors import FileFormatError
@@ -42,6 +42,7 @@ def rows_of(patches: int) -> np.ndarray:
     return np.random.default_rng(1).random((patches, 5)).astype(np.float16)
 
 
+@settings(deadline=None)
 @given(
     reason=st.lists(st.integers(0, 2), min_size=1, max_size=40).filter(lambda r: 0 in r),
     block=st.integers(1, 9),

@@ -1,17 +1,23 @@
 import socket
+import subprocess
+import sys
 import urllib.error
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from huggingface_hub.errors import HfHubHTTPError
+from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from cohorts.errors import EncoderError
 from feature_extraction import ExtractionSettings
 from feature_extraction.encoders import load_encoder
+from feature_extraction.encoders.probe import draw_probe
 from feature_extraction.encoders.torchvision_operators import declare_torchvision_operators
 
 declare_torchvision_operators()
@@ -68,7 +74,7 @@ def message_of(settings: ExtractionSettings) -> str:
 @pytest.mark.parametrize("name", ["resnet18", "timm:", "hub:resnet18", "untrained:resnet18", ""])
 def test_a_name_without_a_library_says_how_names_look(chosen: Choose, name: str) -> None:
     message = message_of(chosen(encoder=name))
-    assert f'"{name}" is not known' in message
+    assert f'"{name.removeprefix("untrained:")}" is not known' in message
     assert "timm:NAME or torchvision:NAME" in message
 
 
@@ -232,7 +238,7 @@ def test_weights_for_an_untrained_encoder_contradict(tmp_path: Path, chosen: Cho
 def test_without_a_network_the_message_says_how_to_bring_weights(chosen: Choose, name: str) -> None:
     message = message_of(chosen(encoder=name))
     assert f'pretrained weights of "{name}"' in message
-    assert "--weights FILE.safetensors" in message
+    assert "--weights FILE (.safetensors or .pth)" in message
     assert load_encoder(chosen(encoder=f"untrained:{name}")).dimension > 0
 
 
@@ -277,3 +283,79 @@ def test_stain_filters_see_the_light_the_patch_has(chosen: Choose, smear) -> Non
 
     np.testing.assert_allclose(encoder(patches), StainFilters()(images), rtol=1e-4, atol=1e-5)
     assert encoder.precision == load_encoder(chosen(precision="bfloat16")).precision == "float32"
+    assert encoder.drift is None
+
+
+def test_batches_keep_their_order_and_are_read_one_at_a_time(
+    chosen: Choose, patches: np.ndarray
+) -> None:
+    encoder = load_encoder(chosen(encoder="untrained:timm:test_resnet"))
+    read = []
+
+    def batches() -> Iterator[np.ndarray]:
+        for size in (2, 1, 3):
+            read.append(size)
+            yield patches[:size]
+
+    stream = encoder.stream(batches())
+    assert read == []
+    for number, size in enumerate((2, 1, 3), start=1):
+        np.testing.assert_array_equal(next(stream), encoder(patches[:size]))
+        assert len(read) == number
+    assert next(stream, None) is None
+
+
+def test_patches_of_another_size_are_resampled_as_pillow_does(chosen: Choose) -> None:
+    encoder = load_encoder(chosen(encoder="untrained:timm:test_vit"))
+    large = draw_probe(2, 2 * encoder.input_px + 13)
+    side = (encoder.input_px, encoder.input_px)
+    small = np.stack([Image.fromarray(p).resize(side, Image.Resampling.BILINEAR) for p in large])
+    np.testing.assert_allclose(encoder(large), encoder(small), atol=0.02)
+
+
+def test_listing_encoders_loads_no_torch() -> None:
+    listing = (
+        "import sys; from feature_extraction.encoders import known_encoders; "
+        "print([e.name for e in known_encoders()]); assert not {'torch', 'timm'} & set(sys.modules)"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", listing], capture_output=True, text=True, check=True
+    ).stdout
+    assert "dinobloom-s" in told
+    assert "stain-filters" in told
+
+
+def test_an_unknown_name_lists_the_presets(chosen: Choose) -> None:
+    assert "dinobloom-s, dinobloom-b" in message_of(chosen(encoder="dinobloom"))
+
+
+@pytest.mark.parametrize(("code", "told"), [(401, "HF_TOKEN"), (403, "HF_TOKEN"), (404, "name")])
+def test_what_the_hub_refuses_is_told_with_its_page(
+    chosen: Choose, monkeypatch: pytest.MonkeyPatch, code: int, told: str
+) -> None:
+    answer = SimpleNamespace(status_code=code, headers={}, request=None)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise HfHubHTTPError("refused\nby the hub", response=answer)
+
+    monkeypatch.setattr(timm, "create_model", refuse)
+    message = message_of(chosen(encoder="hf-hub:MahmoodLab/UNI2-h"))
+    assert f"HTTP {code}" in message
+    assert "https://huggingface.co/MahmoodLab/UNI2-h" in message
+    assert told in message
+    assert "--weights FILE (.safetensors or .pth), with timm:ARCHITECTURE" in message
+
+
+def test_a_preset_without_a_network_says_where_its_weights_are(
+    chosen: Choose, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    message = message_of(chosen(encoder="dinobloom-s"))
+    assert '"dinobloom-s" are not on this machine' in message
+    assert "https://huggingface.co/1aurent/vit_small_patch14_224.dinobloom" in message
+    assert "--weights FILE (.safetensors or .pth)" in message
+
+
+def test_a_hub_name_needs_an_owner(chosen: Choose) -> None:
+    assert "hf-hub:OWNER/NAME" in message_of(chosen(encoder="hf-hub:uni"))

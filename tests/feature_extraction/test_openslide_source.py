@@ -7,8 +7,8 @@ import pytest
 import tifffile
 
 from cohorts.errors import ImageError
-from feature_extraction.sources import open_source
-from feature_extraction.sources.openslide_source import OpenSlideCanvas, OpenSlideSource
+from feature_extraction.sources.canvas import mpp_of_magnification
+from feature_extraction.sources.openslide_source import OpenSlideCanvas
 
 
 @pytest.fixture
@@ -27,13 +27,12 @@ def no_label_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_slide_states_its_size_and_resolution(pyramid, smear) -> None:
-    path = pyramid(smear(700, 500), mpp=0.2425)
-    source = OpenSlideSource(path)
-    assert list(source.names) == [path.name]
-    assert list(source.files) == [path]
-    with source.open(0) as canvas:
+    with OpenSlideCanvas(pyramid(smear(700, 500), mpp=0.2425)) as canvas:
         assert canvas.dimensions == (700, 500)
         assert canvas.mpp == pytest.approx(0.2425)
+        assert canvas.magnification is None
+        assert canvas.reader == "openslide generic-tiff"
+        assert canvas.icc == "none"
 
 
 def test_a_slide_without_resolution_states_none(tmp_path: Path, smear) -> None:
@@ -117,26 +116,33 @@ def test_a_damaged_tile_is_named_with_its_place(pyramid, smear) -> None:
         canvas.thumbnail(600)
 
 
-def test_the_pixels_of_a_mirax_slide_lie_in_a_folder_beside_it(tmp_path: Path) -> None:
-    (tmp_path / "a").mkdir()
-    for name in ("a.mrxs", "a/Data0001.dat", "a/Data0000.dat", "b.mrxs"):
-        (tmp_path / name).touch()
-    files = OpenSlideSource(tmp_path / "a.mrxs").files
-    assert [f.relative_to(tmp_path).as_posix() for f in files] == [
-        "a.mrxs",
-        "a/Data0000.dat",
-        "a/Data0001.dat",
-    ]
-    assert list(OpenSlideSource(tmp_path / "b.mrxs").files) == [tmp_path / "b.mrxs"]
+@pytest.mark.parametrize(("power", "found"), [("40", 40), ("0", None), ("forty", None)])
+def test_an_objective_alone_gives_a_magnification_and_no_resolution(
+    tmp_path: Path, smear, power: str, found: float | None
+) -> None:
+    said = f"Aperio Image Library v10.0.51 |AppMag = {power}"
+    tifffile.imwrite(
+        tmp_path / "a.svs",
+        smear(300, 300),
+        tile=(256, 256),
+        photometric="rgb",
+        description=said,
+        metadata=None,
+    )
+    with OpenSlideCanvas(tmp_path / "a.svs") as canvas:
+        assert canvas.reader == "openslide aperio"
+        assert canvas.mpp is None
+        assert canvas.magnification == found
+    assert mpp_of_magnification(40) == 0.25
 
 
-def test_the_reader_follows_from_the_kind_of_source(tmp_path: Path, slide_at, smear) -> None:
-    tifffile.imwrite(tmp_path / "a.png.tiff", smear(60, 60))
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "folder" / "b.png").touch()
-    (tmp_path / "list.txt").write_text("folder/b.png\n")
-    names = [
-        list(open_source(slide_at(tmp_path / name)).names)
-        for name in ("a.png.tiff", "folder", "list.txt", "c.png")
-    ]
-    assert names == [["a.png.tiff"], ["b.png"], ["folder/b.png"], ["c.png"]]
+def test_a_thumbnail_of_a_slide_without_levels_is_built_strip_by_strip(
+    tmp_path: Path, smear, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", smear(900, 1400), tile=(256, 256), photometric="rgb")
+    with OpenSlideCanvas(tmp_path / "a.tif") as canvas:
+        at_once = canvas.thumbnail(100).astype(int)
+        monkeypatch.setattr("feature_extraction.sources.canvas._STRIP_PIXELS", 50_000)
+        in_strips = canvas.thumbnail(100)
+    assert in_strips.shape == (100, 64, 3)
+    assert np.abs(at_once - in_strips).max() <= 1

@@ -6,7 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feature_extraction.staining import STAINED_ABSORBANCE, stained_mask, stained_share
+from feature_extraction.staining import (
+    STAINED_ABSORBANCE,
+    glass_colour,
+    stained_mask,
+    stained_share,
+)
 
 
 def on_glass(colour: tuple[int, int, int], glass: int = 245) -> np.ndarray:
@@ -14,6 +19,15 @@ def on_glass(colour: tuple[int, int, int], glass: int = 245) -> np.ndarray:
     image = np.full((40, 40, 3), glass, dtype=np.uint8)
     image[:20, :20] = colour
     return image
+
+
+def test_glass_is_the_brightest_colour_and_never_darker_than_glass_can_be() -> None:
+    image = np.full((50, 50, 3), (110, 60, 150), dtype=np.uint8)
+    assert glass_colour(image).tolist() == [200, 200, 200]
+    image[:5] = (250, 236, 222)
+    image[0, 0] = 255
+    assert glass_colour(image).dtype == np.float64
+    assert glass_colour(image).tolist() == [250, 236, 222]
 
 
 @pytest.mark.parametrize("colour", [(110, 60, 150), (225, 180, 190), (120, 150, 245)])

@@ -1,0 +1,264 @@
+"""The stage of a study that turns images into bags, on this machine or on many."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from filelock import FileLock
+
+from cmil.progress import Advance, progress, say
+from cmil.study import Study
+from cohorts.errors import FileFormatError, SettingsError
+from cohorts.files import read_json, write_json
+
+if TYPE_CHECKING:
+    from feature_extraction.colour import ColourReference
+    from feature_extraction.extract import Engine
+    from feature_extraction.forecast import Forecast
+    from feature_extraction.slide_job import Extraction
+    from feature_extraction.slide_record import SlideOutcome
+
+
+@dataclass(frozen=True)
+class Work:
+    """How the work of extraction is shared out and resumed; none of it changes a bag.
+
+    Attributes
+    ----------
+    shard
+        i and n: only the i-th of n parts of the patients.
+    engine, address
+        Where the encoder runs; the address of a Ray cluster that is up.
+    coordinates
+        Folder of coordinate files of TRIDENT or CLAM, in place of the grid.
+    retry_failed
+        Try slides again that failed with the same images and settings.
+    """
+
+    shard: tuple[int, int] = (1, 1)
+    engine: Literal["local", "ray"] = "local"
+    address: str | None = None
+    coordinates: Path | None = None
+    retry_failed: bool = False
+
+
+def read_shard(text: str) -> tuple[int, int]:
+    """Read `I/N`.
+
+    Raises
+    ------
+    SettingsError
+        If it is not that, or I is not one of 1 to N.
+    """
+    part, _, parts = text.partition("/")
+    if not (part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
+        raise SettingsError(f'--shard "{text}" is not I/N with I from 1 to N, e.g. 2/8')
+    return int(part), int(parts)
+
+
+def extract_bags(study: Study, work: Work | None = None) -> Sequence[str]:
+    """Embed every slide of the study, or of a shard; give one line for each that failed."""
+    from feature_extraction.extract import extract, jobs_of
+
+    work = work or Work()
+    settings = study.settings.extraction
+    jobs = jobs_of(study.manifest, work.shard)
+    extraction = _asked_of_slides(study, work, colour_reference(study))
+    with progress("extract (slides)", len(jobs)) as advance:
+        inputs = {"cohort": study.manifest.digest}
+        stage = study.stage("extract", "bags", inputs, settings.model_dump(mode="json"))
+        stage = replace(stage, record=_record_of(stage.record, work.shard), on_gpu=True)
+        with stage.recorded(lambda: [study.bags / "slides.csv"]):
+            outcomes = extract(
+                study.manifest,
+                extraction,
+                engine=_engine_of(work, advance),
+                shard=work.shard,
+                on_slide=_teller(advance),
+            )
+    return _summed_up(outcomes)
+
+
+def forecast_bags(study: Study, work: Work | None = None) -> "Forecast":
+    """Say what `extract_bags` will find and take, without writing anything."""
+    from feature_extraction.extract import jobs_of
+    from feature_extraction.forecast import forecast
+
+    work = work or Work()
+    extraction = _asked_of_slides(study, work, _reference_at_hand(study))
+    with progress("look (slides)", len(jobs_of(study.manifest, work.shard))) as advance:
+        return forecast(
+            study.manifest,
+            extraction,
+            shard=work.shard,
+            on_slide=lambda found: advance(note=found.slide_id),
+        )
+
+
+def refilter_bags(study: Study) -> Sequence[str]:
+    """Apply the study's rule to the bags that are there; give one line for each that failed."""
+    from feature_extraction.refilter import refilter
+
+    slides = study.manifest.slides
+    with progress("refilter (slides)", len(slides)) as advance:
+        rule = study.settings.extraction.rule
+        outcomes = refilter(slides, rule, study.bags, on_slide=_teller(advance))
+    return _summed_up(outcomes)
+
+
+def preview_bags(study: Study) -> tuple[Path, list[str]]:
+    """Draw the patches that were kept and dropped on every slide.
+
+    Returns
+    -------
+    The quality page, and one line for each slide that could not be drawn.
+    """
+    from cmil.quality_page import write_quality_page
+    from feature_extraction.preview import write_previews
+
+    with progress("preview (slides)", len(study.manifest.slides)) as advance:
+        drawn = write_previews(study.manifest, study.bags, on_slide=lambda s: advance(note=s))
+    page = write_quality_page(study.manifest, study.bags)
+    return page, [outcome.reason for outcome in drawn if outcome.state == "failed"]
+
+
+def colour_reference(study: Study) -> "ColourReference | None":
+    """Give the colours that all slides are brought to, where the settings ask for it.
+
+    With a model made elsewhere they are the model's. Otherwise they are fitted on the development
+    slides, once, and kept in `bags/colour_reference.json`.
+
+    Raises
+    ------
+    SettingsError
+        If the model holds no such reference, or there is no development slide to fit one on.
+    """
+    from feature_extraction.colour import METHODS_WITH_REFERENCE
+    from feature_extraction.colour_sample import fit_development_reference, what_decides_a_reference
+
+    settings = study.settings.extraction
+    if settings.stain not in METHODS_WITH_REFERENCE:
+        return None
+    if study.model != study.out / "model":
+        return _reference_of_model(study)
+    slides = study.manifest.development.slides
+    decided_by = what_decides_a_reference(slides, settings)
+    path = _path_of_reference(study)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):  # the shards of a study need one between them
+        if kept := _kept_reference(path, decided_by):
+            return kept
+        with progress("colours (slides)", len(slides)) as advance:
+            reference = fit_development_reference(slides, settings, lambda s: advance(note=s))
+        write_json(path, {"decided_by": decided_by, "reference": reference.to_json()})
+    return reference
+
+
+def _reference_at_hand(study: Study) -> "ColourReference | None":
+    """Give what `colour_reference` gives where it is there already, and fit nothing."""
+    from feature_extraction.colour import METHODS_WITH_REFERENCE
+    from feature_extraction.colour_sample import what_decides_a_reference
+
+    settings = study.settings.extraction
+    if settings.stain not in METHODS_WITH_REFERENCE:
+        return None
+    if study.model != study.out / "model":
+        return _reference_of_model(study)
+    decided_by = what_decides_a_reference(study.manifest.development.slides, settings)
+    return _kept_reference(_path_of_reference(study), decided_by)
+
+
+def _path_of_reference(study: Study) -> Path:
+    return study.bags / "colour_reference.json"
+
+
+def _kept_reference(path: Path, decided_by: str) -> "ColourReference | None":
+    from feature_extraction.colour import ColourReference
+
+    kept = read_json(path) if path.exists() else None
+    if isinstance(kept, dict) and kept.get("decided_by") == decided_by:
+        return ColourReference.from_json(kept.get("reference"), path)
+    return None
+
+
+def _reference_of_model(study: Study) -> "ColourReference":
+    import json
+
+    from cmil.bundle import read_bundle
+    from feature_extraction.colour import ColourReference
+
+    encoding = read_bundle(study.model).facts.encoding
+    stain = study.settings.extraction.stain
+    if encoding.get("stain", "none") != stain:
+        raise SettingsError(
+            f'stain = "{stain}", but the model "{study.model}" was trained on bags with '
+            f'stain = "{encoding.get("stain", "none")}"; use the model\'s'
+        )
+    try:
+        content = json.loads(str(encoding.get("stain_reference")))
+    except json.JSONDecodeError as error:
+        raise FileFormatError(f'model "{study.model}" holds no colour reference') from error
+    return ColourReference.from_json(content, study.model / "model.json")
+
+
+def _asked_of_slides(study: Study, work: Work, reference: "ColourReference | None") -> "Extraction":
+    from feature_extraction.slide_job import Extraction
+
+    return Extraction(
+        study.settings.extraction,
+        study.bags,
+        study.settings.seed,
+        reference,
+        work.coordinates,
+        work.retry_failed,
+    )
+
+
+def _record_of(record: Path, shard: tuple[int, int]) -> Path:
+    part, parts = shard
+    return record if parts == 1 else record.with_name(f"run-{part}-of-{parts}.json")
+
+
+def _engine_of(work: Work, advance: Advance) -> "Engine":
+    if work.engine == "ray":
+        from feature_extraction.ray_engine import extract_on_ray
+
+        return extract_on_ray(work.address)
+    from feature_extraction.extract import extract_here
+
+    def on_patches(slide_id: str, done: int, of: int) -> None:
+        advance(0, note=f"{slide_id}: {done / of:.0%}")
+
+    return extract_here(on_patches)
+
+
+def _teller(advance: Advance) -> "Callable[[SlideOutcome], None]":
+    def tell(outcome: "SlideOutcome") -> None:
+        if outcome.state == "failed":
+            say(outcome.reason)
+        elif outcome.note:
+            say(f'slide "{outcome.slide_id}": {outcome.note}')
+        advance(note=outcome.slide_id)
+
+    return tell
+
+
+def _summed_up(outcomes: "Sequence[SlideOutcome]") -> list[str]:
+    """Say how the slides fared; give the reasons of those that failed."""
+    number = dict.fromkeys(("made", "refiltered", "reused", "duplicate", "failed"), 0)
+    for outcome in outcomes:
+        number[outcome.state] += 1
+    parts = [f"{number['made']} bags made", f"{number['reused']} up to date"]
+    if number["refiltered"]:
+        parts.append(f"{number['refiltered']} filtered anew")
+    if number["duplicate"]:
+        parts.append(f"{number['duplicate']} slides left out as copies")
+    say(f"extract: {', '.join(parts)}, {number['failed']} slides failed")
+    doubled = sum(outcome.duplicates for outcome in outcomes)
+    if doubled:
+        say(f"extract: {doubled} images left out, copies of others of the same patient")
+    dropped = sum(outcome.dropped for outcome in outcomes)
+    kept = sum(outcome.patches for outcome in outcomes)
+    say(f"extract: {kept} patches kept, {dropped} dropped by the rule")
+    return [outcome.reason for outcome in outcomes if outcome.state == "failed"]

@@ -1,0 +1,126 @@
+"""Choose what computes an encoder: the fastest that leaves embeddings as they are."""
+
+from dataclasses import dataclass
+
+import torch
+
+from cohorts.errors import EncoderError
+from feature_extraction.encoders import openvino_runtime
+from feature_extraction.encoders.openvino_runtime import OpenVinoRuntime
+from feature_extraction.encoders.probe import draw_probe, lowest_cosine
+from feature_extraction.encoders.runtime import (
+    Backend,
+    OnPixels,
+    Pixels,
+    Precision,
+    Runtime,
+    Vectors,
+)
+from feature_extraction.encoders.torch_runtime import TorchRuntime, best_device, native_precision
+from feature_extraction.settings import ExtractionSettings
+
+LEAST_COSINE = 0.98
+_PROBE_PATCHES = 16
+
+Candidate = tuple[Backend, Precision]
+_PLAIN: Candidate = ("torch", "float32")
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A runtime, and how it was come by.
+
+    Attributes
+    ----------
+    drift
+        Lowest cosine of centred embeddings of drawn patches to those of torch in float32; None
+        if it is torch in float32.
+    passed_over
+        What would have been preferred, and why it was not taken.
+    """
+
+    runtime: Runtime
+    drift: float | None
+    passed_over: tuple[str, ...]
+
+
+def choose_runtime(network: OnPixels, settings: ExtractionSettings, input_px: int) -> Chosen:
+    """Make a network ready in the first candidate whose embeddings pass.
+
+    The order is fixed, not timed, so that a machine makes the same choice on every run: bfloat16,
+    where the processor multiplies it, before float32, and OpenVINO, where it is installed, before
+    torch. A candidate passes if no centred embedding of a drawn patch has a cosine below 0.98 to
+    that of torch in float32; the last one has to do, whatever it gives.
+
+    Raises
+    ------
+    EncoderError
+        If the settings ask for what this machine, or this network, cannot do.
+    """
+    device = _device(settings)
+    candidates = _candidates(settings, device)
+    probe = draw_probe(_PROBE_PATCHES, input_px)
+    # Before the first candidate, which may rearrange the network.
+    exact = None if candidates == [_PLAIN] else _exact(network, probe, device)
+    passed_over: list[str] = []
+    for candidate in candidates:
+        last = candidate == candidates[-1]
+        try:
+            runtime = _make(network, candidate, device, probe)
+        except EncoderError as error:
+            if last:
+                raise
+            passed_over.append(f"{' '.join(candidate)}: {error}")
+            continue
+        if exact is None or candidate == _PLAIN:
+            return Chosen(runtime, None, tuple(passed_over))
+        drift = lowest_cosine(exact, runtime.start(probe)())
+        if drift >= LEAST_COSINE or last:
+            return Chosen(runtime, drift, tuple(passed_over))
+        passed_over.append(f"{' '.join(candidate)}: cosine {drift:.3f} below {LEAST_COSINE}")
+    raise AssertionError("the last candidate is taken or raises")
+
+
+def _device(settings: ExtractionSettings) -> torch.device:
+    on_cpu = settings.backend == "openvino" or settings.precision == "int8"
+    return torch.device("cpu") if on_cpu else best_device()
+
+
+def _candidates(settings: ExtractionSettings, device: torch.device) -> list[Candidate]:
+    """List backends and precisions that the settings allow here, the best first."""
+    native = native_precision(device) == "bfloat16"
+    precisions: list[Precision] = ["bfloat16", "float32"] if native else ["float32"]
+    if settings.precision != "auto":
+        precisions = [settings.precision]
+    backends: list[Backend] = ["openvino", "torch"]
+    if settings.backend != "auto":
+        backends = [settings.backend]
+    elif device.type != "cpu" or not openvino_runtime.is_installed():
+        backends = ["torch"]
+    if settings.precision == "int8":
+        if settings.backend == "torch":
+            raise EncoderError('precision = "int8" needs OpenVINO; drop backend = "torch"')
+        backends = ["openvino"]
+    if settings.precision == "bfloat16" and not native and device.type == "cpu":
+        if settings.backend == "openvino":
+            raise EncoderError(
+                'this processor does not multiply bfloat16, which backend = "openvino" needs for '
+                'it; choose precision = "float32"'
+            )
+        backends = ["torch"]  # it computes in float32 and rounds: slow, but the same numbers
+    return [(backend, precision) for precision in precisions for backend in backends]
+
+
+def _make(network: OnPixels, candidate: Candidate, device: torch.device, probe: Pixels) -> Runtime:
+    backend, precision = candidate
+    if backend == "openvino":
+        return OpenVinoRuntime(network, precision, probe[:2])
+    return TorchRuntime(network, precision, device, probe[:2])
+
+
+def _exact(network: OnPixels, probe: Pixels, device: torch.device) -> Vectors:
+    with torch.inference_mode():
+        patches = torch.from_numpy(probe).to(device).split(4)
+        on_device = network.eval().to(device)
+        vectors: Vectors = torch.cat([on_device(part) for part in patches]).cpu().numpy()
+    return vectors

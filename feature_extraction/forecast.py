@@ -1,0 +1,335 @@
+"""What an extraction will take, and which slides will fail it, before hours are spent on it.
+
+Nothing is written. Patches are counted on thumbnails, so only what is read in full later, the
+pixels themselves, can still fail.
+"""
+
+import math
+import shutil
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cohorts.errors import AccessError, FileFormatError, ImageError
+from cohorts.manifest import Cohort, Slide
+from feature_extraction import slide_job
+from feature_extraction.bags import bag_path
+from feature_extraction.colour import METHODS_WITH_REFERENCE, fit_reference, normaliser
+from feature_extraction.colour_sample import measure_slide
+from feature_extraction.encoders import Encoder, load_encoder
+from feature_extraction.extract import jobs_of
+from feature_extraction.identity import doubles, identify
+from feature_extraction.patches import Reading, block_readers, candidates_of
+from feature_extraction.quality import MEASURES
+from feature_extraction.rates import Rates, time_encoder, time_reading, usable_cores
+from feature_extraction.recipe import attributes_if_any, made_by, rule_text
+from feature_extraction.selection import drop_reasons
+from feature_extraction.slide_job import Extraction, SlideJob
+from feature_extraction.slide_record import read_record
+from feature_extraction.sources import Source, open_source
+
+# Images of a folder that are looked at; the others are taken to hold as many patches.
+_IMAGES_LOOKED_AT = 20
+_LOOKING = 4
+_TIMED_SLIDES, _TIMED_BLOCKS = 4, 2
+# Beside the features: two int64 coordinates, an int32 image index, a byte for the reason.
+_BYTES_BESIDE = 2 * 8 + 4 + 1 + 4 * len(MEASURES)
+
+_FAILURES = (ImageError, AccessError, FileFormatError, OSError, MemoryError, cv2.error)
+
+Prospect = Literal["up to date", "filter", "make", "copy", "fail"]
+
+
+@dataclass(frozen=True)
+class SlideForecast:
+    """What an extraction will do with one slide.
+
+    Attributes
+    ----------
+    state
+        "up to date": its bag is true; "filter": only the rule is applied to its bag; "make": its
+        patches are read and embedded; "copy": all its images came before; "fail": it will fail.
+    patches
+        To be embedded.
+    estimated
+        Whether `patches` is from a sample of its images.
+    image_bytes
+        Of its files, where they are to be read.
+    reason
+        Why it will fail.
+    """
+
+    slide_id: str
+    patient_id: str
+    state: Prospect
+    patches: int = 0
+    estimated: bool = False
+    image_bytes: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What an extraction will take.
+
+    Attributes
+    ----------
+    slides
+        One line a slide: `slide_id, patient_id, centre, state, patches, estimated, image_bytes,
+        reason`.
+    rates
+        Of this machine; None where no patch is to be embedded.
+    bytes_per_patch
+        In a bag.
+    free_bytes
+        On the disk of the bags.
+    """
+
+    slides: pd.DataFrame
+    rates: Rates | None
+    bytes_per_patch: int
+    free_bytes: int
+
+    @property
+    def failing(self) -> list[str]:
+        """One line for each slide that will fail."""
+        return [reason for reason in self.slides["reason"] if reason]
+
+    @property
+    def needed_bytes(self) -> int:
+        """Of all new bags, and of the features of the largest slide before they go to its bag."""
+        patches = self.slides["patches"]
+        return int(patches.sum() + patches.max()) * self.bytes_per_patch if len(patches) else 0
+
+    def by_centre(self) -> pd.DataFrame:
+        """Sum up per centre, and in a last line over "all".
+
+        Returns
+        -------
+        DataFrame
+            `centre, slides, up_to_date, to_filter, to_make, copies, failing, patches, hours,
+            gigabytes`; hours and gigabytes (1e9 bytes) are of the patches to be embedded.
+        """
+        groups = list(self.slides.groupby("centre", sort=True))
+        return pd.DataFrame([self._summed(*group) for group in [*groups, ("all", self.slides)]])
+
+    def to_json(self) -> dict[str, Any]:
+        """Give all of it as what JSON can hold."""
+        rates = self.rates
+        return {
+            "centres": self.by_centre().to_dict("records"),
+            "slides": self.slides.to_dict("records"),
+            "patches_per_second": None if rates is None else rates.to_json(),
+            "bytes_per_patch": self.bytes_per_patch,
+            "needed_bytes": self.needed_bytes,
+            "free_bytes": self.free_bytes,
+        }
+
+    def _summed(self, centre: object, slides: pd.DataFrame) -> dict[str, Any]:
+        number, patches = slides["state"].value_counts(), int(slides["patches"].sum())
+        hours = patches / self.rates.together / 3600 if self.rates else 0.0
+        return {
+            "centre": str(centre),
+            "slides": len(slides),
+            "up_to_date": int(number.get("up to date", 0)),
+            "to_filter": int(number.get("filter", 0)),
+            "to_make": int(number.get("make", 0)),
+            "copies": int(number.get("copy", 0)),
+            "failing": int(number.get("fail", 0)),
+            "patches": patches,
+            "hours": hours,
+            "gigabytes": patches * self.bytes_per_patch / 1e9,
+        }
+
+
+def forecast(
+    cohort: Cohort,
+    extraction: Extraction,
+    *,
+    shard: tuple[int, int] = (1, 1),
+    on_slide: Callable[[SlideForecast], None] = lambda _: None,
+) -> Forecast:
+    """Look at every slide of a shard without embedding it, and time a few of their patches.
+
+    Copies of images among slides that were never extracted are not found: that would read every
+    byte.
+
+    Raises
+    ------
+    EncoderError
+        If the encoder cannot be built. A slide's own error is in its line, not raised.
+    """
+    encoder = load_encoder(extraction.settings)
+    jobs = jobs_of(cohort, shard)
+    looked = []
+    with ThreadPoolExecutor(_LOOKING) as pool:
+        for found in pool.map(partial(_look_at, encoder=encoder, extraction=extraction), jobs):
+            looked.append(found)
+            on_slide(found)
+    rates = None
+    if any(found.patches for found in looked):
+        looked, rates = _timed(jobs, looked, encoder, extraction)
+    columns = list(SlideForecast.__dataclass_fields__)
+    table = pd.DataFrame([vars(found) for found in looked], columns=columns)
+    centres = cohort.patients["centre"].reindex(table["patient_id"]).astype(str)
+    table.insert(2, "centre", centres.to_numpy())
+    itemsize = np.dtype(extraction.settings.storage).itemsize
+    return Forecast(
+        table,
+        rates,
+        encoder.dimension * itemsize + _BYTES_BESIDE,
+        shutil.disk_usage(existing_folder(extraction.out)).free,
+    )
+
+
+def existing_folder(path: Path) -> Path:
+    """Give the folder itself or, where it is still to be made, the one it will be made in."""
+    return next(p for p in (path.absolute(), *path.absolute().parents) if p.exists())
+
+
+def _look_at(job: SlideJob, encoder: Encoder, extraction: Extraction) -> SlideForecast:
+    slide = job.slide
+    found = SlideForecast(slide.slide_id, slide.patient_id, "make")
+    try:
+        source = open_source(slide, icc=extraction.settings.icc)
+        found = _found_before(found, job, source, encoder, extraction)
+        if found.state != "make":
+            return found
+        patches, estimated = _count(slide, source, extraction)
+        size = sum(file.stat().st_size for file in source.files)
+        return replace(found, patches=patches, estimated=estimated, image_bytes=size)
+    except _FAILURES as error:
+        return _failing(slide, error)
+
+
+def _failing(slide: Slide, error: Exception) -> SlideForecast:
+    said = " ".join(str(error).split()) or type(error).__name__
+    reason = f'slide "{slide.slide_id}" (manifest row {slide.row}): {said}'
+    return SlideForecast(slide.slide_id, slide.patient_id, "fail", reason=reason)
+
+
+def _found_before(
+    found: SlideForecast, job: SlideJob, source: Source, encoder: Encoder, extraction: Extraction
+) -> SlideForecast:
+    """Tell whether an earlier run settled this slide; one never tried is not read for that."""
+    slide = job.slide
+    before = read_record(extraction.out, slide)
+    attributes = attributes_if_any(bag_path(extraction.out, slide.slide_id))
+    if not before.recipe and "made_by" not in attributes:
+        return found
+    identity = identify(source, before.files)
+    left_out = doubles(slide, identity, slide_job._images_before(job, extraction))
+    if len(left_out) == len(source.names):
+        return replace(found, state="copy")
+    given = slide_job._coordinates_of(slide, extraction)
+    recipe = slide_job._recipe_of(slide, encoder, extraction, identity, left_out, given)
+    if attributes.get("made_by") == made_by(recipe):
+        same = attributes.get("rule") == rule_text(extraction.settings.rule)
+        return replace(found, state="up to date" if same else "filter")
+    failed = before.lasting and before.outcome.state == "failed"
+    if failed and before.recipe == made_by(recipe) and not extraction.retry_failed:
+        return replace(found, state="fail", reason=before.outcome.reason)
+    return found
+
+
+def _count(slide: Slide, source: Source, extraction: Extraction) -> tuple[int, bool]:
+    """Count the patches of a source; whether that is from a sample of its images."""
+    settings, images = extraction.settings, len(source.names)
+    given = slide_job._coordinates_of(slide, extraction)
+    reading = Reading(settings, given=given)
+    if images == 1 and settings.images == "fields":
+        with source.open(0) as canvas:
+            geometry, coords = candidates_of(slide, canvas, settings)
+        counted = len(given.of(geometry)) if given else len(coords)
+        return _refuse_empty(counted, settings.min_stained), False
+    with block_readers(slide, source, reading):
+        pass  # refuses what cannot be cut this way
+    looked_at = _spread(images, _IMAGES_LOOKED_AT)
+    counts = [_count_image(slide, source, index, extraction) for index in looked_at]
+    if settings.images == "cells":
+        return images, False
+    if len(looked_at) == images:
+        return _refuse_empty(sum(counts), settings.min_stained), False
+    return round(sum(counts) / len(counts) * images), True
+
+
+def _count_image(slide: Slide, source: Source, index: int, extraction: Extraction) -> int:
+    with source.open(index) as canvas:
+        if extraction.settings.images == "cells":
+            return 1
+        try:
+            return len(candidates_of(slide, canvas, extraction.settings)[1])
+        except ImageError as error:
+            raise ImageError(f'image "{source.names[index]}": {error}') from error
+
+
+def _refuse_empty(patches: int, min_stained: float) -> int:
+    if not patches:
+        raise ImageError(
+            f"no patch is stained by at least min_stained = {min_stained}; is it an empty glass?"
+        )
+    return patches
+
+
+def _spread(count: int, most: int) -> list[int]:
+    """Draw `most` of `count` indices, one from each of as many stretches of equal length."""
+    if count <= most:
+        return list(range(count))
+    edges = np.linspace(0, count, most + 1).astype(int)
+    random = np.random.default_rng(0)
+    return [int(random.integers(first, last)) for first, last in pairwise(edges)]
+
+
+def _timed(
+    jobs: Sequence[SlideJob],
+    looked: Sequence[SlideForecast],
+    encoder: Encoder,
+    extraction: Extraction,
+) -> tuple[list[SlideForecast], Rates]:
+    """Time reading and embedding; a slide whose patches cannot be read will fail after all."""
+    settings, looked = extraction.settings, list(looked)
+    to_make = [position for position, found in enumerate(looked) if found.patches]
+    read, kept, seconds = 0, 0, 0.0
+    for choice in _spread(len(to_make), _TIMED_SLIDES):
+        position = to_make[choice]
+        slide = jobs[position].slide
+        try:
+            passed, took = _read_some(slide, extraction)
+        except _FAILURES as error:
+            looked[position] = _failing(slide, error)
+            continue
+        read, kept, seconds = read + len(passed), kept + int(passed.sum()), seconds + took
+    if settings.max_patches:
+        # The sample ends when so many are kept; those that are dropped on the way come on top.
+        most = math.ceil(settings.max_patches * max(read, 1) / max(kept, 1))
+        looked = [replace(found, patches=min(found.patches, most)) for found in looked]
+    embedding = time_encoder(encoder, settings.patch_px, settings.batch_size)
+    reading = read / seconds if read else None
+    return looked, Rates(embedding, reading, encoder.device.type == "cuda", usable_cores())
+
+
+def _read_some(slide: Slide, extraction: Extraction) -> tuple[NDArray[np.bool_], float]:
+    """Read blocks from the middle of a slide: which patches the rule keeps, and the seconds."""
+    settings = extraction.settings
+    source = open_source(slide, icc=settings.icc)
+    reading = Reading(settings, given=slide_job._coordinates_of(slide, extraction))
+    if settings.stain != "none":
+        colour = measure_slide(slide, source, settings, frozenset())
+        reference = extraction.reference
+        if reference is None and settings.stain in METHODS_WITH_REFERENCE:
+            reference = fit_reference([colour])  # as costly as the one that is still to be fitted
+        reading = replace(reading, normalise=normaliser(colour, reference))
+    with block_readers(slide, source, reading) as readers:
+        middle = max(0, (len(readers) - _TIMED_BLOCKS) // 2)
+        blocks, seconds = time_reading(readers[middle : middle + _TIMED_BLOCKS])
+    kept = [drop_reasons(block.quality, settings.rule) == 0 for block in blocks]
+    return np.concatenate(kept), seconds

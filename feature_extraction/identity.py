@@ -1,0 +1,85 @@
+"""Which bytes a slide's images are: what decides whether a bag is still true, and who is double."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cohorts.errors import AccessError
+from cohorts.files import digest_of, digest_of_file
+from cohorts.manifest import Slide, SourceKind
+from feature_extraction.sources import Source
+
+
+@dataclass(frozen=True)
+class SourceIdentity:
+    """The bytes of a source.
+
+    Attributes
+    ----------
+    stat
+        Digest of the files' names, sizes and times of change.
+    digests
+        SHA-256 of each file's bytes.
+    digest
+        SHA-256 over names and bytes of all files.
+    """
+
+    stat: str
+    digests: tuple[str, ...]
+    digest: str
+
+
+def identify(source: Source, known: Mapping[str, Any]) -> SourceIdentity:
+    """Find the digests of a source's files.
+
+    They are hashed only if a size or time of change differs from what is `known`: hashing a
+    study's slides over a network share takes hours, and every resumption needs the digests.
+
+    Raises
+    ------
+    AccessError
+        If a file cannot be read now.
+    """
+    try:
+        files = source.files
+        stats = [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]
+        stat = digest_of(stats)
+        if known.get("stat") == stat and len(known.get("digests", ())) == len(files):
+            digests = tuple(known["digests"])
+        else:
+            digests = tuple(digest_of_file(file) for file in files)
+    except OSError as error:
+        raise AccessError(f"cannot be read ({error}); check the disk or network share") from error
+    names = [file.name for file in files]
+    return SourceIdentity(stat, digests, digest_of([names, list(digests)]))
+
+
+def doubles(slide: Slide, identity: SourceIdentity, earlier: Sequence[str]) -> frozenset[int]:
+    """Which images of a source are byte for byte one that came before in the same patient.
+
+    Parameters
+    ----------
+    slide
+        What the source is of. The files of a whole slide are one image.
+    identity
+        Of the source.
+    earlier
+        What `images_of` gave for the patient's slides before this one.
+
+    Returns
+    -------
+    Indices of images.
+    """
+    seen, found = set(earlier), set()
+    for index, digest in enumerate(images_of(slide, identity)):
+        if digest in seen:
+            found.add(index)
+        seen.add(digest)
+    return frozenset(found)
+
+
+def images_of(slide: Slide, identity: SourceIdentity) -> tuple[str, ...]:
+    """Digest of each image of a source, in the order of its names."""
+    if slide.kind is SourceKind.SLIDE:
+        return (digest_of(sorted(identity.digests)),)
+    return identity.digests

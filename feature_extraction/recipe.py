@@ -1,0 +1,68 @@
+"""What decides the numbers in a bag; one of another recipe is made again, and the log says why."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cohorts.errors import FileFormatError
+from cohorts.files import digest_of
+from feature_extraction.bags import Attribute, read_bag_attributes
+from feature_extraction.colour import ColourReference
+from feature_extraction.selection import PatchRule
+
+# Raised when a change of this package changes the numbers in a bag.
+RECIPE_VERSION = 2
+
+_SHOWN = 24
+
+Recipe = Mapping[str, Any]
+
+
+def made_by(recipe: Recipe) -> str:
+    """Digest by which a bag is known to be of this recipe."""
+    return digest_of(dict(recipe))
+
+
+def recipe_text(recipe: Recipe) -> str:
+    """Write a recipe into an attribute of a bag."""
+    return json.dumps(dict(recipe), sort_keys=True)
+
+
+def rule_text(rule: PatchRule) -> str:
+    """Write the rule by which patches are kept into an attribute of a bag."""
+    return json.dumps(rule.model_dump(mode="json"), sort_keys=True)
+
+
+def reference_text(reference: ColourReference | None) -> str:
+    """Write the reference of a colour normalisation into an attribute of a bag."""
+    return json.dumps(reference.to_json(), sort_keys=True) if reference else "none"
+
+
+def attributes_if_any(path: Path) -> Mapping[str, Attribute]:
+    """Read what a bag says of itself; nothing if it is absent, cut short or of another version."""
+    try:
+        return read_bag_attributes(path)
+    except FileFormatError:
+        return {}  # in each case it is made again
+
+
+def differences(attributes: Mapping[str, Attribute], recipe: Recipe) -> str:
+    """Say in a line what a bag was made with and is to be made with now; empty without a bag."""
+    if not attributes:
+        return ""
+    try:
+        before = json.loads(str(attributes.get("recipe", "")))
+    except json.JSONDecodeError:
+        return "made again: the bag does not say how it was made"
+    changed = [
+        f"{name} from {_short(before.get(name))} to {_short(value)}"
+        for name, value in recipe.items()
+        if before.get(name) != json.loads(json.dumps(value))
+    ]
+    return f"made again: changed {', '.join(changed)}" if changed else "made again"
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= _SHOWN else f"{text[:12]}..."

@@ -1,0 +1,334 @@
+"""One slide from its images to its bag: the unit of work of every engine."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+from filelock import FileLock, Timeout
+
+from cohorts.errors import AccessError, FileFormatError, ImageError
+from cohorts.files import remove_unfinished
+from cohorts.manifest import Slide
+from feature_extraction.bags import bag_path
+from feature_extraction.candidates import read_candidates, write_candidates
+from feature_extraction.colour import ColourReference, normaliser
+from feature_extraction.colour_sample import measure_slide
+from feature_extraction.embedding import OnPatches, embed_slide
+from feature_extraction.encoders import Encoder
+from feature_extraction.feature_spool import FeatureSpool
+from feature_extraction.identity import SourceIdentity, doubles, identify, images_of
+from feature_extraction.patches import Reading
+from feature_extraction.recipe import (
+    RECIPE_VERSION,
+    Recipe,
+    attributes_if_any,
+    differences,
+    made_by,
+    recipe_text,
+    reference_text,
+    rule_text,
+)
+from feature_extraction.refilter import apply_rule, refuse_if_none_is_kept
+from feature_extraction.settings import ExtractionSettings
+from feature_extraction.slide_record import (
+    SlideOutcome,
+    SlideRecord,
+    read_record,
+    record_path,
+    write_record,
+)
+from feature_extraction.sources import Source, open_source
+from feature_extraction.sources.image_source import refusal_of_all
+
+if TYPE_CHECKING:
+    from feature_extraction.coordinates import Coordinates
+
+# What may befall one slide and must not stop the others; a mistake of ours is none of these.
+_FAILURES = (ImageError, AccessError, FileFormatError, OSError, MemoryError, cv2.error)
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """What is asked of every slide.
+
+    Attributes
+    ----------
+    settings
+        Of the study.
+    out
+        Folder of the bags.
+    seed
+        Of the samples that `max_patches` draws.
+    reference
+        The colours that slides are brought to, where the settings ask for it.
+    coordinates
+        Folder of coordinate files of TRIDENT or CLAM, in place of the grid.
+    retry_failed
+        Try a slide again whose images failed by this very recipe.
+    """
+
+    settings: ExtractionSettings
+    out: Path
+    seed: int = 0
+    reference: ColourReference | None = None
+    coordinates: Path | None = None
+    retry_failed: bool = False
+
+
+@dataclass(frozen=True)
+class SlideJob:
+    """A slide, and the slides of the same patient that come before it in the manifest."""
+
+    slide: Slide
+    earlier: tuple[Slide, ...] = ()
+
+
+class InWorkElsewhere(Exception):  # noqa: N818 no error: another process is at this slide
+    """Another process holds the slide's lock."""
+
+
+def extract_slide(
+    job: SlideJob,
+    encoder: Encoder,
+    extraction: Extraction,
+    *,
+    wait: bool = False,
+    on_patches: OnPatches = lambda _done, _all: None,
+) -> SlideOutcome:
+    """Make the bag of a slide, or find that it is still true.
+
+    A slide that fails gives an outcome that says why; it raises nothing.
+
+    Raises
+    ------
+    InWorkElsewhere
+        If another process works at it, unless `wait` is set.
+    """
+    with _lock_of(job.slide, extraction.out, wait=wait):
+        before = read_record(extraction.out, job.slide)
+        started = time.monotonic()
+        after = _attempt(job, encoder, extraction, before, on_patches)
+        if after.attempts != before.attempts:
+            after = replace(after, seconds=round(time.monotonic() - started, 3))
+        settled = after
+        if after.outcome.state == "reused":
+            settled = replace(after, outcome=replace(after.outcome, state="made"))
+        if settled != before:
+            write_record(extraction.out, settled)
+        return after.outcome
+
+
+def give_up(slide: Slide, extraction: Extraction, why: str, *, attempts: int) -> SlideOutcome:
+    """List a slide as failed in place of the processes that died of it; the next run tries again.
+
+    Raises
+    ------
+    InWorkElsewhere
+        If another process works at it.
+    """
+    with _lock_of(slide, extraction.out, wait=False):
+        before = read_record(extraction.out, slide)
+        bag = attributes_if_any(bag_path(extraction.out, slide.slide_id))
+        failed = _failed(slide, AccessError(why), serves=bool(bag.get("patches")))
+        attempts += before.attempts
+        write_record(
+            extraction.out, replace(before, outcome=failed, attempts=attempts, lasting=False)
+        )
+        return failed
+
+
+@contextmanager
+def _lock_of(slide: Slide, out: Path, *, wait: bool) -> Iterator[None]:
+    path = record_path(out, slide.slide_id).with_suffix(".lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        # The system takes the lock from a process that dies.
+        with FileLock(path, timeout=-1 if wait else 0):
+            for written in (bag_path(out, slide.slide_id), record_path(out, slide.slide_id)):
+                remove_unfinished(written)
+            yield
+    except Timeout as error:
+        raise InWorkElsewhere(slide.slide_id) from error
+
+
+def _attempt(
+    job: SlideJob,
+    encoder: Encoder,
+    extraction: Extraction,
+    before: SlideRecord,
+    on_patches: OnPatches,
+) -> SlideRecord:
+    slide, path = job.slide, bag_path(extraction.out, job.slide.slide_id)
+    now = before
+    try:
+        source = open_source(slide, icc=extraction.settings.icc)
+        identity = identify(source, before.files)
+        files = {"stat": identity.stat, "digests": list(identity.digests)}
+        left_out = doubles(slide, identity, _images_before(job, extraction))
+        given = _coordinates_of(slide, extraction)
+        recipe = _recipe_of(slide, encoder, extraction, identity, left_out, given)
+        now = replace(before, files=files, recipe=made_by(recipe))
+        if len(left_out) == len(source.names):
+            path.unlink(missing_ok=True)
+            return replace(now, outcome=_double(slide, len(left_out)), lasting=False)
+        found = _reused(slide, path, recipe, extraction.settings, len(left_out))
+        if found:
+            return replace(now, outcome=found, lasting=False)
+        if _will_fail_again(before, now) and not extraction.retry_failed:
+            return before
+        outcome = replace(
+            SlideOutcome(slide.slide_id, slide.patient_id, "made"),
+            note=differences(attributes_if_any(path), recipe),
+            duplicates=len(left_out),
+        )
+        path.unlink(missing_ok=True)  # of other bytes or settings: no one may take it for new
+        reading = _reading_of(slide, source, extraction, left_out, given)
+        made = _make(slide, source, encoder, reading, extraction, recipe, identity, on_patches)
+        outcome = replace(outcome, patches=made[0], dropped=made[1])
+        return replace(now, outcome=outcome, attempts=before.attempts + 1, lasting=False)
+    except _FAILURES as error:
+        lasting = isinstance(error, ImageError) and now is not before
+        failed = _failed(slide, error, serves=bool(attributes_if_any(path).get("patches")))
+        return replace(now, outcome=failed, attempts=before.attempts + 1, lasting=lasting)
+
+
+def _images_before(job: SlideJob, extraction: Extraction) -> list[str]:
+    """Digests of the images of the patient's earlier slides, as far as they can be read."""
+    images: list[str] = []
+    for slide in job.earlier:
+        try:
+            source = open_source(slide, icc=extraction.settings.icc)
+            identity = identify(source, read_record(extraction.out, slide).files)
+        except (ImageError, AccessError):
+            continue  # its own job says so
+        images.extend(images_of(slide, identity))
+    return images
+
+
+def _coordinates_of(slide: Slide, extraction: Extraction) -> "Coordinates | None":
+    if extraction.coordinates is None:
+        return None
+    from feature_extraction.coordinates import coordinates_path, read_coordinates
+
+    return read_coordinates(coordinates_path(extraction.coordinates, slide.slide_id))
+
+
+def _recipe_of(
+    slide: Slide,
+    encoder: Encoder,
+    extraction: Extraction,
+    identity: SourceIdentity,
+    left_out: frozenset[int],
+    given: "Coordinates | None",
+) -> Recipe:
+    """Everything that decides the numbers in a bag, but for the rule, which can be applied anew."""
+    settings = extraction.settings
+    chosen = settings.model_dump(
+        mode="json",
+        include={"images", "mpp", "patch_px", "min_stained", "storage", "icc", "stain"},
+    )
+    sample = {}
+    if settings.max_patches:  # the rule decides where the sample ends
+        rule = settings.rule.model_dump(mode="json")
+        sample = {"max_patches": settings.max_patches, "seed": extraction.seed, "rule": rule}
+    return {
+        "version": RECIPE_VERSION,
+        "encoder": encoder.name,
+        "encoder_digest": encoder.digest,
+        "precision": encoder.precision,
+        **chosen,
+        **sample,
+        "stain_reference": extraction.reference.digest if extraction.reference else "none",
+        "coordinates": given.digest if given else "none",
+        "slide_mpp": slide.mpp,
+        "duplicates": sorted(left_out),
+        "source": identity.digest,
+    }
+
+
+def _reused(
+    slide: Slide, path: Path, recipe: Recipe, settings: ExtractionSettings, duplicates: int
+) -> SlideOutcome | None:
+    """Take the bag that is there if it is of this recipe, with this rule applied to it."""
+    attributes = attributes_if_any(path)
+    if attributes.get("made_by") != made_by(recipe):
+        return None
+    outcome = SlideOutcome(slide.slide_id, slide.patient_id, "reused", duplicates=duplicates)
+    if attributes.get("rule") != rule_text(settings.rule):
+        outcome = replace(outcome, state="refiltered")
+        attributes = apply_rule(path, settings.rule)
+    if not attributes["patches"]:
+        refuse_if_none_is_kept(read_candidates(path))
+    kept, dropped = int(attributes["patches"]), int(attributes.get("dropped", 0))
+    return replace(outcome, patches=kept, dropped=dropped)
+
+
+def _will_fail_again(before: SlideRecord, now: SlideRecord) -> bool:
+    return before.lasting and before.outcome.state == "failed" and before.recipe == now.recipe
+
+
+def _reading_of(
+    slide: Slide,
+    source: Source,
+    extraction: Extraction,
+    left_out: frozenset[int],
+    given: "Coordinates | None",
+) -> Reading:
+    settings = extraction.settings
+    seed = (extraction.seed, *slide.slide_id.encode())
+    reading = Reading(settings, left_out=left_out, given=given, seed=seed)
+    if settings.stain == "none":
+        return reading
+    colour = measure_slide(slide, source, settings, left_out)
+    return replace(reading, normalise=normaliser(colour, extraction.reference))
+
+
+def _make(
+    slide: Slide,
+    source: Source,
+    encoder: Encoder,
+    reading: Reading,
+    extraction: Extraction,
+    recipe: Recipe,
+    identity: SourceIdentity,
+    on_patches: OnPatches,
+) -> tuple[int, int]:
+    """Write the bag; count the patches kept and dropped."""
+    settings = extraction.settings
+    with FeatureSpool(extraction.out, settings.storage) as spool:
+        try:
+            candidates, order = embed_slide(slide, source, encoder, reading, spool, on_patches)
+        except ImageError as error:
+            raise refusal_of_all(source, error) from error
+        attributes = {
+            **candidates.attributes,
+            "stain_reference": reference_text(extraction.reference),
+            "rule": rule_text(settings.rule),
+            "recipe": recipe_text(recipe),
+            "made_by": made_by(recipe),
+            "source_digest": identity.digest,
+            "duplicates": len(reading.left_out),
+        }
+        candidates = replace(candidates, attributes=attributes)
+        path = bag_path(extraction.out, slide.slide_id)
+        write_candidates(path, candidates, spool.blocks(order))
+    refuse_if_none_is_kept(candidates)
+    kept = int(candidates.kept.sum())
+    return kept, len(candidates) - kept
+
+
+def _double(slide: Slide, images: int) -> SlideOutcome:
+    note = "all its images are, byte for byte, in an earlier slide of the patient"
+    return SlideOutcome(slide.slide_id, slide.patient_id, "duplicate", duplicates=images, note=note)
+
+
+def _failed(slide: Slide, error: Exception, *, serves: bool) -> SlideOutcome:
+    # Where the images cannot be looked at now, the bag made of them earlier stays and serves.
+    kept = "; the bag made earlier is kept and used" if serves else ""
+    said = " ".join(str(error).split()) or type(error).__name__
+    reason = f'slide "{slide.slide_id}" (manifest row {slide.row}): {said}{kept}'
+    return SlideOutcome(slide.slide_id, slide.patient_id, "failed", reason=reason)

@@ -1,0 +1,132 @@
+"""DICOM slides that OpenSlide refuses, through wsidicom. Only volume images are ever opened."""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pydicom
+from pydicom.errors import InvalidDicomError
+
+from feature_extraction.sources.canvas import Rgb, UnopenableError, square_mpp
+from feature_extraction.sources.pyramid_canvas import PyramidCanvas
+from feature_extraction.units import Mpp
+
+with warnings.catch_warnings():
+    # What wsidicom loads still asks pydicom for a name that pydicom is about to drop.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from wsidicom import WsiDicom
+    from wsidicom import errors as wsidicom_errors
+    from wsidicom.geometry import Point, Region, Size
+
+_READER = "wsidicom"
+_HEADER = ["SeriesInstanceUID", "ImageType"]
+# What pydicom, wsidicom and their decoders raise on content that is damaged or not supported.
+_ERRORS = (
+    wsidicom_errors.WsiDicomError,
+    wsidicom_errors.WsiDicomFileError,
+    wsidicom_errors.WsiDicomMatchError,
+    wsidicom_errors.WsiDicomNotFoundError,
+    wsidicom_errors.WsiDicomNotSupportedError,
+    wsidicom_errors.WsiDicomNoResolutionError,
+    wsidicom_errors.WsiDicomStrictRequirementError,
+    wsidicom_errors.WsiDicomUidDuplicateError,
+    InvalidDicomError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    NotImplementedError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+
+
+class WsiDicomCanvas(PyramidCanvas):
+    """An open DICOM slide."""
+
+    _decoding_errors = _ERRORS
+
+    def __init__(self, path: Path) -> None:
+        if not _image_type(path):
+            reason = "states no ImageType, so what it shows is not known; export it anew"
+            raise UnopenableError(path.name, f"{_READER}: {reason}")
+        volumes = [file for file in series_of(path) if "VOLUME" in _image_type(file)]
+        if not volumes:
+            raise UnopenableError(path.name, f"{_READER}: its series has no image of type VOLUME")
+        try:
+            self._slide = WsiDicom.open(volumes)
+            self._levels = list(self._slide.pyramid)
+            sizes = [(level.size.width, level.size.height) for level in self._levels]
+            self._stated = (self._slide.mpp.width, self._slide.mpp.height)
+            light = pydicom.dcmread(volumes[0], stop_before_pixels=True).OpticalPathSequence[0]
+        except _ERRORS as error:
+            raise UnopenableError(path.name, f"{_READER}: {error}") from error
+        profile = light.get("ICCProfile")
+        self._profile = None if profile is None else bytes(profile)
+        power = light.get("ObjectiveLensPower")
+        self._power = None if power is None else float(power)
+        super().__init__(path.name, sizes)
+
+    @property
+    def mpp(self) -> Mpp | None:
+        """The mean of the horizontal and vertical pixel spacing."""
+        return square_mpp(self._name, *self._stated)
+
+    @property
+    def magnification(self) -> float | None:
+        """Objective power of the optical path."""
+        return self._power
+
+    @property
+    def reader(self) -> str:
+        """The library."""
+        return _READER
+
+    @property
+    def colour_profile(self) -> bytes | None:
+        """The ICC profile of the optical path."""
+        return self._profile
+
+    def close(self) -> None:
+        """Close the files."""
+        self._slide.close()
+
+    def _read(self, level: int, x: float, y: float, width: int, height: int) -> Rgb:
+        # Levels are rounded to whole pixels: the last patch may end a pixel beyond them.
+        whole_width, whole_height = self._sizes[level]
+        width, height = min(width, whole_width), min(height, whole_height)
+        left, top = min(round(x), whole_width - width), min(round(y), whole_height - height)
+        region = Region(position=Point(left, top), size=Size(width, height))
+        return np.asarray(self._levels[level].get_region(region).convert("RGB"))
+
+
+def series_of(path: Path) -> Sequence[Path]:
+    """List the DICOM files in a file's folder that belong to its series, itself included."""
+    series = _series_uid(path)
+    if not series:
+        return (path,)
+    beside = sorted(path.parent.glob("*.[dD][cC][mM]"))
+    return [file for file in beside if file == path or _series_uid(file) == series]
+
+
+def _series_uid(path: Path) -> str:
+    """The series' identifier as it stands there: pydicom warns of one that is not well formed."""
+    stated = _header(path).get_item("SeriesInstanceUID")
+    value = b"" if stated is None else stated.value or b""
+    text = value.decode("ascii", errors="replace") if isinstance(value, bytes) else str(value)
+    return text.strip("\0 ")
+
+
+def _image_type(path: Path) -> Sequence[str]:
+    stated = _header(path).get("ImageType") or ()
+    return (stated,) if isinstance(stated, str) else tuple(stated)
+
+
+def _header(path: Path) -> pydicom.Dataset:
+    """Read what tells slides apart; empty for a file that is no DICOM or is gone."""
+    try:
+        return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_HEADER))
+    except _ERRORS:
+        return pydicom.Dataset()

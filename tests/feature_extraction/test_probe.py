@@ -1,0 +1,35 @@
+import numpy as np
+import pytest
+
+from feature_extraction.encoders.probe import draw_probe, lowest_cosine
+
+
+def test_probe_patches_are_the_same_everywhere_and_differ_from_each_other() -> None:
+    patches = draw_probe(12, 64)
+    np.testing.assert_array_equal(patches, draw_probe(12, 64))
+    assert not np.array_equal(patches, draw_probe(12, 64, seed=1))
+    means = patches.reshape(12, -1, 3).mean(axis=1)
+    assert np.ptp(means, axis=0).min() > 20
+    flat = patches.reshape(12, -1).astype(float)
+    correlated = np.corrcoef(flat - flat.mean(axis=0)) - np.eye(12)
+    assert np.abs(correlated).max() < 0.9
+
+
+def test_the_lowest_cosine_is_of_what_tells_images_apart() -> None:
+    """Centred, the exact vectors are (1, 0), (-1, 0); the second of the others turned by 60."""
+    shared = np.array([1000.0, 0], dtype=np.float32)
+    exact = np.array([[1, 0], [-1, 0]], dtype=np.float32) + shared
+    turned = np.array([[1, 0], [-0.5, np.sqrt(0.75)]], dtype=np.float32) + shared
+    plain = (exact * turned).sum(1) / np.linalg.norm(exact, axis=1) / np.linalg.norm(turned, axis=1)
+    assert plain.min() > 0.9999
+    assert lowest_cosine(exact, turned) == pytest.approx(0.5, abs=1e-3)
+    assert lowest_cosine(exact, exact) == pytest.approx(1)
+
+
+def test_vectors_without_information_do_not_pass() -> None:
+    exact = np.array([[1, 0], [-1, 0]], dtype=np.float32)
+    assert lowest_cosine(exact, np.full((2, 2), np.nan, dtype=np.float32)) == 0
+    assert lowest_cosine(exact, np.zeros((2, 2), dtype=np.float32)) == 0
+    constant = np.ones((2, 2), dtype=np.float32)
+    assert lowest_cosine(constant, constant) == 1
+    assert lowest_cosine(constant, exact) == 0
