@@ -1,7 +1,8 @@
 """The stage: every slide of a cohort becomes a bag; what fails is listed and stops nobody else."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from cohorts.errors import DataError
@@ -15,7 +16,7 @@ OnSlide = Callable[[SlideOutcome], None]
 OnPatches = Callable[[str, int, int], None]
 """Told a slide's id, how many of its blocks are read, and of how many."""
 
-Engine = Callable[[Sequence[SlideJob], Extraction], Iterable[SlideOutcome]]
+Engine = Callable[[Sequence[SlideJob], Extraction], Generator[SlideOutcome, None, None]]
 """Works off jobs, wherever it does, and gives each outcome when it is there."""
 
 
@@ -60,9 +61,10 @@ def extract(
     """
     jobs = jobs_of(cohort, shard)
     outcomes = {}
-    for outcome in (engine or extract_here())(jobs, extraction):
-        outcomes[outcome.slide_id] = outcome
-        on_slide(outcome)
+    with closing((engine or extract_here())(jobs, extraction)) as work:
+        for outcome in work:
+            outcomes[outcome.slide_id] = outcome
+            on_slide(outcome)
     write_slide_table(extraction.out, cohort.slides)
     refuse_shared_images(cohort.slides, extraction.out)
     return [outcomes[job.slide.slide_id] for job in jobs]
@@ -87,7 +89,9 @@ def extract_here(on_patches: OnPatches = lambda _id, _done, _all: None) -> Engin
     A slide that another process is at is put off to the end, and then waited for.
     """
 
-    def run(jobs: Sequence[SlideJob], extraction: Extraction) -> Iterable[SlideOutcome]:
+    def run(
+        jobs: Sequence[SlideJob], extraction: Extraction
+    ) -> Generator[SlideOutcome, None, None]:
         encoder = load_encoder(extraction.settings)
         put_off = []
 

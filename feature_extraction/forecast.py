@@ -204,11 +204,18 @@ def _look_at(job: SlideJob, encoder: Encoder, extraction: Extraction) -> SlideFo
         found = _found_before(found, job, source, encoder, extraction)
         if found.state != "make":
             return found
+        size = _size_of(source)
         patches, estimated = _count(slide, source, extraction)
-        size = sum(file.stat().st_size for file in source.files)
         return replace(found, patches=patches, estimated=estimated, image_bytes=size)
     except _FAILURES as error:
         return _failing(slide, error)
+
+
+def _size_of(source: Source) -> int:
+    try:
+        return sum(file.stat().st_size for file in source.files)
+    except OSError as error:
+        raise AccessError(f"cannot be read ({error}); check the disk or network share") from error
 
 
 def _failing(slide: Slide, error: Exception) -> SlideForecast:
@@ -227,11 +234,11 @@ def _found_before(
     if not before.recipe and "made_by" not in attributes:
         return found
     identity = identify(source, before.files)
-    left_out = doubles(slide, identity, slide_job._images_before(job, extraction))
+    left_out = doubles(slide, identity, slide_job.images_before(job, extraction))
     if len(left_out) == len(source.names):
         return replace(found, state="copy")
-    given = slide_job._coordinates_of(slide, extraction)
-    recipe = slide_job._recipe_of(slide, encoder, extraction, identity, left_out, given)
+    given = slide_job.coordinates_of(slide, extraction)
+    recipe = slide_job.recipe_of(slide, encoder, extraction, identity, left_out, given)
     if attributes.get("made_by") == made_by(recipe):
         same = attributes.get("rule") == rule_text(extraction.settings.rule)
         return replace(found, state="up to date" if same else "filter")
@@ -244,7 +251,7 @@ def _found_before(
 def _count(slide: Slide, source: Source, extraction: Extraction) -> tuple[int, bool]:
     """Count the patches of a source; whether that is from a sample of its images."""
     settings, images = extraction.settings, len(source.names)
-    given = slide_job._coordinates_of(slide, extraction)
+    given = slide_job.coordinates_of(slide, extraction)
     reading = Reading(settings, given=given)
     if images == 1 and settings.images == "fields":
         with source.open(0) as canvas:
@@ -321,7 +328,7 @@ def _read_some(slide: Slide, extraction: Extraction) -> tuple[NDArray[np.bool_],
     """Read blocks from the middle of a slide: which patches the rule keeps, and the seconds."""
     settings = extraction.settings
     source = open_source(slide, icc=settings.icc)
-    reading = Reading(settings, given=slide_job._coordinates_of(slide, extraction))
+    reading = Reading(settings, given=slide_job.coordinates_of(slide, extraction))
     if settings.stain != "none":
         colour = measure_slide(slide, source, settings, frozenset())
         reference = extraction.reference

@@ -7,7 +7,7 @@ a file system that all machines share, under the same locks as every other engin
 import logging
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import ModuleType
@@ -55,7 +55,9 @@ def extract_on_ray(address: str | None = None) -> Engine:
         When run: if the encoder cannot be built, or workers die of it.
     """
 
-    def run(jobs: Sequence[SlideJob], extraction: Extraction) -> Iterable[SlideOutcome]:
+    def run(
+        jobs: Sequence[SlideJob], extraction: Extraction
+    ) -> Generator[SlideOutcome, None, None]:
         if not jobs:
             return
         asked = _absolute(extraction)
@@ -102,7 +104,7 @@ class _Crew:
         for _ in range(min(places, most)):
             self._hire()
 
-    def work_off(self, jobs: Sequence[SlideJob]) -> Iterator[SlideOutcome]:
+    def work_off(self, jobs: Sequence[SlideJob]) -> Generator[SlideOutcome, None, None]:
         """Hand out slides as workers become free; give outcomes as they come."""
         turns = deque(_Turn(job) for job in jobs)
         missing = len(turns)

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from feature_extraction.coordinates import Coordinates
 
 # What may befall one slide and must not stop the others; a mistake of ours is none of these.
-_FAILURES = (ImageError, AccessError, FileFormatError, OSError, MemoryError, cv2.error)
+FAILURES = (ImageError, AccessError, FileFormatError, OSError, MemoryError, cv2.error)
 
 
 @dataclass(frozen=True)
@@ -168,9 +168,9 @@ def _attempt(
         source = open_source(slide, icc=extraction.settings.icc)
         identity = identify(source, before.files)
         files = {"stat": identity.stat, "digests": list(identity.digests)}
-        left_out = doubles(slide, identity, _images_before(job, extraction))
-        given = _coordinates_of(slide, extraction)
-        recipe = _recipe_of(slide, encoder, extraction, identity, left_out, given)
+        left_out = doubles(slide, identity, images_before(job, extraction))
+        given = coordinates_of(slide, extraction)
+        recipe = recipe_of(slide, encoder, extraction, identity, left_out, given)
         now = replace(before, files=files, recipe=made_by(recipe))
         if len(left_out) == len(source.names):
             path.unlink(missing_ok=True)
@@ -190,13 +190,13 @@ def _attempt(
         made = _make(slide, source, encoder, reading, extraction, recipe, identity, on_patches)
         outcome = replace(outcome, patches=made[0], dropped=made[1])
         return replace(now, outcome=outcome, attempts=before.attempts + 1, lasting=False)
-    except _FAILURES as error:
+    except FAILURES as error:
         lasting = isinstance(error, ImageError) and now is not before
         failed = _failed(slide, error, serves=bool(attributes_if_any(path).get("patches")))
         return replace(now, outcome=failed, attempts=before.attempts + 1, lasting=lasting)
 
 
-def _images_before(job: SlideJob, extraction: Extraction) -> list[str]:
+def images_before(job: SlideJob, extraction: Extraction) -> list[str]:
     """Digests of the images of the patient's earlier slides, as far as they can be read."""
     images: list[str] = []
     for slide in job.earlier:
@@ -209,7 +209,7 @@ def _images_before(job: SlideJob, extraction: Extraction) -> list[str]:
     return images
 
 
-def _coordinates_of(slide: Slide, extraction: Extraction) -> "Coordinates | None":
+def coordinates_of(slide: Slide, extraction: Extraction) -> "Coordinates | None":
     if extraction.coordinates is None:
         return None
     from feature_extraction.coordinates import coordinates_path, read_coordinates
@@ -217,7 +217,7 @@ def _coordinates_of(slide: Slide, extraction: Extraction) -> "Coordinates | None
     return read_coordinates(coordinates_path(extraction.coordinates, slide.slide_id))
 
 
-def _recipe_of(
+def recipe_of(
     slide: Slide,
     encoder: Encoder,
     extraction: Extraction,

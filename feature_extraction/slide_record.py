@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
+from filelock import FileLock
 
 from cohorts.errors import FileFormatError
-from cohorts.files import read_json, write_json, write_text
+from cohorts.files import read_json, remove_unfinished, write_json, write_text
 from cohorts.manifest import Slide
 
 State = Literal["waiting", "made", "reused", "refiltered", "duplicate", "failed"]
@@ -98,9 +99,14 @@ def write_record(folder: Path, record: SlideRecord) -> None:
 
 def write_slide_table(folder: Path, slides: Sequence[Slide]) -> None:
     """Write `slides.csv`: what became of each slide, those of other processes included."""
-    records = [read_record(folder, slide) for slide in slides]
-    table = pd.DataFrame(
-        [{**asdict(r.outcome), "attempts": r.attempts, "seconds": r.seconds} for r in records]
-    )
-    columns = [name for name in table.columns if name not in {"reason", "note"}]
-    write_text(folder / "slides.csv", table[[*columns, "reason", "note"]].to_csv(index=False))
+    path = folder / "slides.csv"
+    (folder / "state").mkdir(parents=True, exist_ok=True)
+    # Of two that end together, the later one must have read what the earlier one did.
+    with FileLock(folder / "state" / "slides.csv.lock"):
+        remove_unfinished(path)
+        records = [read_record(folder, slide) for slide in slides]
+        table = pd.DataFrame(
+            [{**asdict(r.outcome), "attempts": r.attempts, "seconds": r.seconds} for r in records]
+        )
+        columns = [name for name in table.columns if name not in {"reason", "note"}]
+        write_text(path, table[[*columns, "reason", "note"]].to_csv(index=False))

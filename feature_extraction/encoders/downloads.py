@@ -73,8 +73,8 @@ def prefer_the_cache_when_offline() -> None:
 
     The client reads the variable when it is imported, so this comes before timm's import.
     """
-    if not _hub_is_reachable():
-        os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    if "HF_HUB_OFFLINE" not in os.environ and not _hub_is_reachable():
+        os.environ["HF_HUB_OFFLINE"] = "1"
 
 
 def _hub_is_reachable() -> bool:

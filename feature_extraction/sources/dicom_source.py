@@ -112,7 +112,7 @@ def series_of(path: Path) -> Sequence[Path]:
 
 
 def _series_uid(path: Path) -> str:
-    """The series' identifier as it stands there: pydicom warns of one that is not well formed."""
+    """Give the series' identifier as it stands: pydicom warns of one that is ill formed."""
     stated = _header(path).get_item("SeriesInstanceUID")
     value = b"" if stated is None else stated.value or b""
     text = value.decode("ascii", errors="replace") if isinstance(value, bytes) else str(value)
