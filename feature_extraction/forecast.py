@@ -14,14 +14,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cohorts.errors import AccessError, FileFormatError, ImageError
+from cohorts.errors import AccessError, ImageError
 from cohorts.manifest import Cohort, Slide
-from feature_extraction import slide_job
 from feature_extraction.bags import bag_path
 from feature_extraction.colour import METHODS_WITH_REFERENCE, fit_reference, normaliser
 from feature_extraction.colour_sample import measure_slide
@@ -33,7 +31,14 @@ from feature_extraction.quality import MEASURES
 from feature_extraction.rates import Rates, time_encoder, time_reading, usable_cores
 from feature_extraction.recipe import attributes_if_any, made_by, rule_text
 from feature_extraction.selection import drop_reasons
-from feature_extraction.slide_job import Extraction, SlideJob
+from feature_extraction.slide_job import (
+    FAILURES,
+    Extraction,
+    SlideJob,
+    coordinates_of,
+    images_before,
+    recipe_of,
+)
 from feature_extraction.slide_record import read_record
 from feature_extraction.sources import Source, open_source
 
@@ -44,7 +49,6 @@ _TIMED_SLIDES, _TIMED_BLOCKS = 4, 2
 # Beside the features: two int64 coordinates, an int32 image index, a byte for the reason.
 _BYTES_BESIDE = 2 * 8 + 4 + 1 + 4 * len(MEASURES)
 
-_FAILURES = (ImageError, AccessError, FileFormatError, OSError, MemoryError, cv2.error)
 
 Prospect = Literal["up to date", "filter", "make", "copy", "fail"]
 
@@ -207,7 +211,7 @@ def _look_at(job: SlideJob, encoder: Encoder, extraction: Extraction) -> SlideFo
         size = _size_of(source)
         patches, estimated = _count(slide, source, extraction)
         return replace(found, patches=patches, estimated=estimated, image_bytes=size)
-    except _FAILURES as error:
+    except FAILURES as error:
         return _failing(slide, error)
 
 
@@ -234,11 +238,11 @@ def _found_before(
     if not before.recipe and "made_by" not in attributes:
         return found
     identity = identify(source, before.files)
-    left_out = doubles(slide, identity, slide_job.images_before(job, extraction))
+    left_out = doubles(slide, identity, images_before(job, extraction))
     if len(left_out) == len(source.names):
         return replace(found, state="copy")
-    given = slide_job.coordinates_of(slide, extraction)
-    recipe = slide_job.recipe_of(slide, encoder, extraction, identity, left_out, given)
+    given = coordinates_of(slide, extraction)
+    recipe = recipe_of(slide, encoder, extraction, identity, left_out, given)
     if attributes.get("made_by") == made_by(recipe):
         same = attributes.get("rule") == rule_text(extraction.settings.rule)
         return replace(found, state="up to date" if same else "filter")
@@ -251,7 +255,7 @@ def _found_before(
 def _count(slide: Slide, source: Source, extraction: Extraction) -> tuple[int, bool]:
     """Count the patches of a source; whether that is from a sample of its images."""
     settings, images = extraction.settings, len(source.names)
-    given = slide_job.coordinates_of(slide, extraction)
+    given = coordinates_of(slide, extraction)
     reading = Reading(settings, given=given)
     if images == 1 and settings.images == "fields":
         with source.open(0) as canvas:
@@ -311,7 +315,7 @@ def _timed(
         slide = jobs[position].slide
         try:
             passed, took = _read_some(slide, extraction)
-        except _FAILURES as error:
+        except FAILURES as error:
             looked[position] = _failing(slide, error)
             continue
         read, kept, seconds = read + len(passed), kept + int(passed.sum()), seconds + took
@@ -328,7 +332,7 @@ def _read_some(slide: Slide, extraction: Extraction) -> tuple[NDArray[np.bool_],
     """Read blocks from the middle of a slide: which patches the rule keeps, and the seconds."""
     settings = extraction.settings
     source = open_source(slide, icc=settings.icc)
-    reading = Reading(settings, given=slide_job.coordinates_of(slide, extraction))
+    reading = Reading(settings, given=coordinates_of(slide, extraction))
     if settings.stain != "none":
         colour = measure_slide(slide, source, settings, frozenset())
         reference = extraction.reference

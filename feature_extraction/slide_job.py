@@ -210,6 +210,13 @@ def images_before(job: SlideJob, extraction: Extraction) -> list[str]:
 
 
 def coordinates_of(slide: Slide, extraction: Extraction) -> "Coordinates | None":
+    """Read where another program found a slide's patches, if that is asked for.
+
+    Raises
+    ------
+    FileFormatError
+        If the slide's coordinate file is missing or damaged.
+    """
     if extraction.coordinates is None:
         return None
     from feature_extraction.coordinates import coordinates_path, read_coordinates
