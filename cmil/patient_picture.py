@@ -4,15 +4,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib import font_manager
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from cmil.attention import SlideAttention
 from cmil.heatmap import ColourScale, Rgb, overlay, patch_map
 from cohorts.errors import FileFormatError
 from cohorts.manifest import Slide
 from feature_extraction.bags import Bag
+from feature_extraction.preview.picture_layout import (
+    INK,
+    MARGIN,
+    QUIET,
+    font,
+    side_by_side,
+    stacked,
+)
 from feature_extraction.sources import Canvas, Source, open_source
 from feature_extraction.sources.canvas import padded_to_square, resized
 from feature_extraction.units import Level0Px, PatchPx
@@ -23,8 +30,6 @@ _TILE = 120
 _GAP = 6
 _OVERVIEW = (620, 560)
 _BAR = 26
-_MARGIN = 16
-_TEXT, _QUIET = (25, 25, 25), (90, 90, 90)
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,11 @@ class ReadSlide:
                 "cannot be drawn; add it to the attributes of coords"
             )
         return int(side)
+
+    @property
+    def source(self) -> Source:
+        """The images, in the colours the bag was made from."""
+        return open_source(self.slide, icc=self.bag.attributes.get("icc") != "ignored")
 
     def image_of(self, row: int) -> int:
         """Canvas that instance `row` was cut from."""
@@ -79,7 +89,7 @@ def draw_patient(
     rest = ranked[GALLERY:] if len(ranked) > 2 * GALLERY else ranked
     random = rng.choice(rest, size=min(GALLERY, len(rest)), replace=False)
     what = "contribution to the logit" if signed else "attention"
-    right = _stacked(
+    right = stacked(
         [
             _titled(f"Highest {what}", _gallery([rows[i] for i in top], values[top], scale)),
             _titled("Drawn at random", _gallery([rows[i] for i in random], values[random], scale)),
@@ -87,7 +97,7 @@ def draw_patient(
     )
     bar = _colour_bar(scale, _OVERVIEW[1])
     overview = [] if slides[0].are_cells else [_titled("Where", _overview(slides, scale))]
-    picture = _side_by_side([*overview, bar, right])
+    picture = side_by_side([*overview, bar, right])
     unit = "logit x number of patches" if signed else "multiples of uniform attention"
     note = f"Colours and numbers: {what}, in {unit}; not a probability. Research use only."
     return _framed(picture, caption, note)
@@ -108,7 +118,7 @@ def _overview(slides: Sequence[ReadSlide], scale: ColourScale) -> Image.Image:
 
 def _panels(read: ReadSlide, scale: ColourScale, most: int) -> list[Rgb]:
     """Overlay the canvases of a slide that hold the highest values, at most `most` of them."""
-    source = open_source(read.slide)
+    source = read.source
     index = np.array([read.image_of(row) for row in range(len(read.bag))])
     values = read.attention.relative
     images = np.unique(index)
@@ -136,7 +146,7 @@ def _gallery(
     step = _TILE + _GAP
     sheet = Image.new("RGB", (_COLUMNS * step, lines * step), "white")
     draw = ImageDraw.Draw(sheet)
-    sources = {read.slide.slide_id: open_source(read.slide) for read, _ in instances}
+    sources = {read.slide.slide_id: read.source for read, _ in instances}
     for position, ((read, row), value) in enumerate(zip(instances, values, strict=True)):
         x, y = (position % _COLUMNS) * step, (position // _COLUMNS) * step
         tile = _patch_pixels(sources[read.slide.slide_id], read, row)
@@ -169,47 +179,26 @@ def _colour_bar(scale: ColourScale, height: int) -> Image.Image:
     draw = ImageDraw.Draw(sheet)
     ticks = np.linspace(scale.highest, scale.lowest, 5)
     for tick, y in zip(ticks, np.linspace(50, 50 + shown - 1, 5), strict=True):
-        draw.line((_BAR, y, _BAR + 5, y), fill=_TEXT)
+        draw.line((_BAR, y, _BAR + 5, y), fill=INK)
         text = f"{tick:+.1f}" if scale.signed else f"{tick:.1f}x"
-        draw.text((_BAR + 8, y), text, fill=_TEXT, font=_font(13), anchor="lm")
+        draw.text((_BAR + 8, y), text, fill=INK, font=font(13), anchor="lm")
     return sheet
 
 
 def _titled(title: str, picture: Image.Image) -> Image.Image:
     sheet = Image.new("RGB", (picture.width, picture.height + 28), "white")
-    ImageDraw.Draw(sheet).text((0, 4), title, fill=_TEXT, font=_font(16, bold=True))
+    ImageDraw.Draw(sheet).text((0, 4), title, fill=INK, font=font(16, bold=True))
     sheet.paste(picture, (0, 28))
     return sheet
 
 
 def _framed(picture: Image.Image, caption: str, note: str) -> Image.Image:
-    width, height = picture.width + 2 * _MARGIN, picture.height + 2 * _MARGIN + 60
+    width, height = picture.width + 2 * MARGIN, picture.height + 2 * MARGIN + 60
     sheet = Image.new("RGB", (width, height), "white")
     draw = ImageDraw.Draw(sheet)
-    draw.text((_MARGIN, _MARGIN), caption, fill=_TEXT, font=_font(18, bold=True))
-    sheet.paste(picture, (_MARGIN, _MARGIN + 34))
-    draw.text((_MARGIN, height - _MARGIN - 14), note, fill=_QUIET, font=_font(13))
-    return sheet
-
-
-def _stacked(pictures: Sequence[Image.Image]) -> Image.Image:
-    width = max(picture.width for picture in pictures)
-    sheet = Image.new("RGB", (width, sum(p.height for p in pictures)), "white")
-    y = 0
-    for picture in pictures:
-        sheet.paste(picture, (0, y))
-        y += picture.height
-    return sheet
-
-
-def _side_by_side(pictures: Sequence[Image.Image]) -> Image.Image:
-    height = max(picture.height for picture in pictures)
-    width = sum(picture.width + _MARGIN for picture in pictures) - _MARGIN
-    sheet = Image.new("RGB", (width, height), "white")
-    x = 0
-    for picture in pictures:
-        sheet.paste(picture, (x, 0))
-        x += picture.width + _MARGIN
+    draw.text((MARGIN, MARGIN), caption, fill=INK, font=font(18, bold=True))
+    sheet.paste(picture, (MARGIN, MARGIN + 34))
+    draw.text((MARGIN, height - MARGIN - 14), note, fill=QUIET, font=font(13))
     return sheet
 
 
@@ -228,15 +217,6 @@ def _used(sheet: Image.Image) -> tuple[int, int, int, int]:
 
 
 def _label(draw: ImageDraw.ImageDraw, corner: tuple[int, int], text: str) -> None:
-    box = draw.textbbox(corner, text, font=_font(13, bold=True))
+    box = draw.textbbox(corner, text, font=font(13, bold=True))
     draw.rectangle((box[0] - 2, box[1] - 2, box[2] + 2, box[3] + 2), fill="white")
-    draw.text(corner, text, fill=_TEXT, font=_font(13, bold=True))
-
-
-def _font(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
-    """Matplotlib brings this font along, so that a server without fonts draws the same."""
-    weight = "bold" if bold else "normal"
-    return ImageFont.truetype(
-        font_manager.findfont(font_manager.FontProperties(family="DejaVu Sans", weight=weight)),
-        size,
-    )
+    draw.text(corner, text, fill=INK, font=font(13, bold=True))

@@ -10,11 +10,11 @@ from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.ticker import MaxNLocator
 
 from cmil import __version__
 from cmil.figures import Picture, inline_picture, score_points
+from cmil.pages import page_templates
 from cmil.quality_table import QualityTable, centre_table, quality_table, slides_to_check
 from cohorts.files import write_text
 from cohorts.manifest import Cohort
@@ -78,7 +78,7 @@ def write_quality_page(cohort: Cohort, bags: Path) -> Path:
         if preview_path(bags, i).exists()
     }
     page = (
-        _environment()
+        page_templates({"share_text": share_text, "known": pd.notna})
         .get_template("quality.html.j2")
         .render(
             result=headline(table),
@@ -166,15 +166,3 @@ def _troubled(slides: pd.DataFrame) -> list[Mapping[str, object]]:
     said = (slides["reason"] != "") | (slides["note"] != "")
     chosen = slides[(slides["state"] == "failed") | slides["kept"].isna() | said]
     return [{str(name): row[name] for name in row} for row in chosen.to_dict("records")]
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("cmil"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals |= {"share_text": share_text, "known": pd.notna}
-    return environment

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from cmil import __version__
 from cmil.bundle import ModelBundle, read_bundle
 from cmil.figures import Picture, inline_picture, inline_svg, roc_figure, score_figure, score_points
+from cmil.pages import page_templates
 from cmil.pictures import picture_path
 from cmil.prediction import read_predictions
 from cmil.validation import cohorts_of, performance, roc_curves
@@ -90,7 +90,8 @@ def write_report(
     _check_one_model(bundle, predictions, survival)
     results = performance(predictions)
     slides = pd.read_csv(out / "bags" / "slides.csv", dtype=str, keep_default_na=False)
-    environment = _environment()
+    words = (auc_text, percent_text, p_text, median_text)
+    environment = page_templates({word.__name__: word for word in words})
     script = environment.get_template("report.js").render().encode()
     page = environment.get_template("report.html.j2").render(
         title=title,
@@ -210,18 +211,6 @@ def median_text(median: float, ci_low: float, ci_high: float) -> str:
     """Give a median time with its interval; NaN is not reached (NR)."""
     middle, low, high = ("NR" if pd.isna(t) else f"{t:.1f}" for t in (median, ci_low, ci_high))
     return f"{middle} ({low} to {high})"
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("cmil"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals |= {f.__name__: f for f in (auc_text, percent_text, p_text, median_text)}
-    return environment
 
 
 def _read_survival(folder: Path) -> SurvivalResults:
