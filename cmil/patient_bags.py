@@ -23,6 +23,7 @@ _COMPARABLE = (
     "images_are",
     "patch_px",
     "mpp_used",
+    "colours",
     "stain",
     "stain_reference",
     "min_stained",
@@ -111,8 +112,11 @@ def digest_of_bags(cohort: Cohort, folder: Path) -> str:
     identities = {}
     for slide in cohort.slides:
         path = bag_path(folder, slide.slide_id)
-        made_by = read_bag_attributes(path).get("made_by")
-        identities[slide.slide_id] = str(made_by or digest_of_file(path))
+        said = read_bag_attributes(path)
+        # Another rule divides a bag anew; it is not in the recipe that the bag was made by.
+        identities[slide.slide_id] = (
+            [said["made_by"], said.get("rule")] if "made_by" in said else digest_of_file(path)
+        )
     return digest_of(identities)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+import cv2
 import numpy as np
 
 from cohorts.errors import AccessError, ImageError, SettingsError
@@ -68,19 +69,26 @@ def fit_development_reference(
 ) -> ColourReference:
     """Fit the colours that all slides are brought to, on the development cohort's slides.
 
-    Slides that cannot be read are passed over here; extraction lists them.
+    Slides whose images do not serve are passed over here; extraction lists them.
 
     Raises
     ------
+    AccessError
+        If a slide cannot be reached now: the reference would be of the others, for ever.
     SettingsError
-        If none of the slides can be read.
+        If none of the slides serves.
     """
     fitted, problem = [], "there is none"
     for slide in slides:
         try:
             source = open_source(slide, icc=settings.icc)
             fitted.append(measure_slide(slide, source, settings, frozenset()))
-        except (ImageError, AccessError, OSError) as error:
+        except (AccessError, OSError) as error:
+            raise AccessError(
+                f'slide "{slide.slide_id}" is needed for the colour reference, but {error}; run '
+                "again when it can be read, or remove its row"
+            ) from error
+        except (ImageError, MemoryError, cv2.error) as error:
             problem = f'slide "{slide.slide_id}": {error}'
         on_slide(slide.slide_id)
     if not fitted:

@@ -8,7 +8,7 @@ from importlib.metadata import version
 import numpy as np
 from numpy.typing import NDArray
 
-from cohorts.errors import ImageError
+from cohorts.errors import EncoderError, ImageError
 from cohorts.manifest import Slide
 from feature_extraction.bags import Attribute
 from feature_extraction.candidates import Candidates
@@ -63,6 +63,8 @@ def embed_slide(
     ImageError
         If an image cannot be read, states no resolution where one is asked for, or is empty
         glass; the message does not name the slide yet.
+    EncoderError
+        If the encoder gives no numbers.
     """
     blocks: list[PatchBlock] = []
     several = len(source.names) > 1
@@ -72,7 +74,7 @@ def embed_slide(
         batches = _batches(read, reading.settings.batch_size, blocks)
         for vectors in encoder.stream(batches):
             if not np.isfinite(vectors).all():
-                raise ImageError(
+                raise EncoderError(
                     "the encoder gave NaN or infinity; check the weights, mean and std"
                 )
             spool.append(vectors)
@@ -154,7 +156,7 @@ def _described(
     }
     reason = drop_reasons(quality, settings.rule)
     several = len(source.names) > 1 or settings.images == "cells"
-    first = min(blocks, key=lambda block: int(block.image_index[0]) if len(block) else len(index))
+    first = min((b for b in blocks if len(b)), key=lambda block: int(block.image_index[0]))
     candidates = Candidates(
         coords=coords[order],
         reason=reason,
@@ -186,6 +188,7 @@ def _provenance(
         "patch_px": settings.patch_px,
         "mpp_read": block.geometry.source_mpp or "unknown",
         "mpp_used": settings.mpp,
+        "colours": "sRGB" if settings.icc else "as stored",
         **block.canvas,
         "stain": settings.stain,
         "min_stained": settings.min_stained,

@@ -1,7 +1,7 @@
 """The stage: every slide of a cohort becomes a bag; what fails is listed and stops nobody else."""
 
 from collections import defaultdict
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -60,14 +60,35 @@ def extract(
         If an image is in two patients.
     """
     jobs = jobs_of(cohort, shard)
-    outcomes = {}
-    with closing((engine or extract_here())(jobs, extraction)) as work:
-        for outcome in work:
-            outcomes[outcome.slide_id] = outcome
+    outcomes: dict[str, SlideOutcome] = {}
+    for outcome in _worked_off(jobs, extraction, engine or extract_here()):
+        if outcome.slide_id not in outcomes:
             on_slide(outcome)
+        outcomes[outcome.slide_id] = outcome
     write_slide_table(extraction.out, cohort.slides)
     refuse_shared_images(cohort.slides, extraction.out)
     return [outcomes[job.slide.slide_id] for job in jobs]
+
+
+def _worked_off(
+    jobs: Sequence[SlideJob], extraction: Extraction, engine: Engine
+) -> Iterator[SlideOutcome]:
+    """Give the outcomes; of slides that turn out to lack images, another at the end."""
+    outcomes = {}
+    with closing(engine(jobs, extraction)) as work:
+        for outcome in work:
+            outcomes[outcome.slide_id] = outcome
+            yield outcome
+    lacking = [job for job in jobs if _lacks_images(job, outcomes)]
+    if lacking:
+        with closing(engine(lacking, extraction)) as work:
+            yield from work
+
+
+def _lacks_images(job: SlideJob, outcomes: Mapping[str, SlideOutcome]) -> bool:
+    """Whether a slide left images out for the sake of an earlier slide that then failed."""
+    failed = any(outcomes[slide.slide_id].state == "failed" for slide in job.earlier)
+    return failed and outcomes[job.slide.slide_id].duplicates > 0
 
 
 def jobs_of(cohort: Cohort, shard: tuple[int, int] = (1, 1)) -> list[SlideJob]:

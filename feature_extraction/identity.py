@@ -17,11 +17,11 @@ class SourceIdentity:
     Attributes
     ----------
     stat
-        Digest of the files' names, sizes and times of change.
+        Digest of the images' names and the files' sizes and times of change.
     digests
         SHA-256 of each file's bytes.
     digest
-        SHA-256 over names and bytes of all files.
+        SHA-256 over the images' and files' names and the bytes of all files.
     """
 
     stat: str
@@ -41,17 +41,19 @@ def identify(source: Source, known: Mapping[str, Any]) -> SourceIdentity:
         If a file cannot be read now.
     """
     try:
-        files = source.files
-        stats = [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]
-        stat = digest_of(stats)
+        files, names = source.files, list(source.names)
+        stats = [(file.name, file.stat()) for file in files]
+        # A copying program may set the time of writing, but not that of the last change.
+        told = [[name, s.st_size, s.st_mtime_ns, s.st_ctime_ns] for name, s in stats]
+        stat = digest_of([names, told])
         if known.get("stat") == stat and len(known.get("digests", ())) == len(files):
             digests = tuple(known["digests"])
         else:
             digests = tuple(digest_of_file(file) for file in files)
     except OSError as error:
         raise AccessError(f"cannot be read ({error}); check the disk or network share") from error
-    names = [file.name for file in files]
-    return SourceIdentity(stat, digests, digest_of([names, list(digests)]))
+    digest = digest_of([names, [file.name for file in files], list(digests)])
+    return SourceIdentity(stat, digests, digest)
 
 
 def doubles(slide: Slide, identity: SourceIdentity, earlier: Sequence[str]) -> frozenset[int]:

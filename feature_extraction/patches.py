@@ -138,7 +138,13 @@ def block_readers(
         yield [partial(_read_cells, source, part, reading) for part in parts]
     elif len(source.names) > 1:
         share = -(-settings.max_patches // len(images)) if settings.max_patches else None
-        yield [partial(_read_field, slide, source, index, reading, share) for index in images]
+        # What the rule drops of the images' shares is made up for from the rest of them.
+        shares = [slice(share), slice(share, None)] if share else [slice(None)]
+        yield [
+            partial(_read_field, slide, source, index, reading, part)
+            for part in shares
+            for index in images
+        ]
     else:
         with source.open(0) as canvas:
             yield _readers_of_canvas(slide, canvas, reading)
@@ -236,7 +242,7 @@ def _read_cells(source: Source, images: Sequence[int], reading: Reading) -> Patc
 
 
 def _read_field(
-    slide: Slide, source: Source, index: int, reading: Reading, share: int | None
+    slide: Slide, source: Source, index: int, reading: Reading, part: slice
 ) -> PatchBlock:
     with source.open(index) as canvas:
         try:
@@ -245,9 +251,9 @@ def _read_field(
             raise ImageError(f'image "{source.names[index]}": {error}') from error
         overview = _overview(canvas, geometry)
         coords = _stained(overview, geometry, reading.settings.min_stained)
-        if share is not None:
+        if reading.settings.max_patches:
             rng = np.random.default_rng([*reading.seed, index])
-            coords = coords[spread_order(coords, geometry.side, rng)][:share]
+            coords = coords[spread_order(coords, geometry.side, rng)][part]
         return _read_block(canvas, index, coords, geometry, glass_colour(overview), reading)
 
 

@@ -54,11 +54,14 @@ def differences(attributes: Mapping[str, Attribute], recipe: Recipe) -> str:
     try:
         before = json.loads(str(attributes.get("recipe", "")))
     except json.JSONDecodeError:
+        before = None
+    if not isinstance(before, dict):
         return "made again: the bag does not say how it was made"
+    now = json.loads(recipe_text(recipe))
     changed = [
-        f"{name} from {_short(before.get(name))} to {_short(value)}"
-        for name, value in recipe.items()
-        if before.get(name) != json.loads(json.dumps(value))
+        f"{name} from {_short(before.get(name))} to {_short(now.get(name))}"
+        for name in dict.fromkeys([*recipe, *before])
+        if before.get(name) != now.get(name)
     ]
     return f"made again: changed {', '.join(changed)}" if changed else "made again"
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import cv2
 from filelock import FileLock, Timeout
 
-from cohorts.errors import AccessError, FileFormatError, ImageError
+from cohorts.errors import AccessError, DataError, EncoderError, FileFormatError, ImageError
 from cohorts.files import remove_unfinished
 from cohorts.manifest import Slide
 from feature_extraction.bags import bag_path
@@ -48,7 +48,19 @@ if TYPE_CHECKING:
     from feature_extraction.coordinates import Coordinates
 
 # What may befall one slide and must not stop the others; a mistake of ours is none of these.
-FAILURES = (ImageError, AccessError, FileFormatError, OSError, MemoryError, cv2.error)
+FAILURES = (
+    AccessError,
+    DataError,
+    EncoderError,
+    FileFormatError,
+    ImageError,
+    MemoryError,
+    OSError,
+    cv2.error,
+)
+
+
+_NOT_TRIED = "not tried again, it failed alike twice; --retry-failed tries it"
 
 
 @dataclass(frozen=True)
@@ -132,8 +144,8 @@ def give_up(slide: Slide, extraction: Extraction, why: str, *, attempts: int) ->
     """
     with _lock_of(slide, extraction.out, wait=False):
         before = read_record(extraction.out, slide)
-        bag = attributes_if_any(bag_path(extraction.out, slide.slide_id))
-        failed = _failed(slide, AccessError(why), serves=bool(bag.get("patches")))
+        serves = _serves(bag_path(extraction.out, slide.slide_id))
+        failed = _failed(slide, AccessError(why), serves=serves)
         attempts += before.attempts
         write_record(
             extraction.out, replace(before, outcome=failed, attempts=attempts, lasting=False)
@@ -178,8 +190,8 @@ def _attempt(
         found = _reused(slide, path, recipe, extraction.settings, len(left_out))
         if found:
             return replace(now, outcome=found, lasting=False)
-        if _will_fail_again(before, now) and not extraction.retry_failed:
-            return before
+        if before.lasting and _failed_alike(before, now) and not extraction.retry_failed:
+            return replace(before, outcome=replace(before.outcome, note=_NOT_TRIED))
         outcome = replace(
             SlideOutcome(slide.slide_id, slide.patient_id, "made"),
             note=differences(attributes_if_any(path), recipe),
@@ -191,18 +203,24 @@ def _attempt(
         outcome = replace(outcome, patches=made[0], dropped=made[1])
         return replace(now, outcome=outcome, attempts=before.attempts + 1, lasting=False)
     except FAILURES as error:
-        lasting = isinstance(error, ImageError) and now is not before
-        failed = _failed(slide, error, serves=bool(attributes_if_any(path).get("patches")))
+        # Met twice: a share that is away for a moment looks like damage, too. A bag that the
+        # rule left empty is no failure of the images.
+        met_twice = isinstance(error, ImageError) and _failed_alike(before, now)
+        lasting = met_twice and not path.exists()
+        failed = _failed(slide, error, serves=_serves(path))
         return replace(now, outcome=failed, attempts=before.attempts + 1, lasting=lasting)
 
 
 def images_before(job: SlideJob, extraction: Extraction) -> list[str]:
-    """Digests of the images of the patient's earlier slides, as far as they can be read."""
+    """Digests of the images of the patient's earlier slides that can be read and did not fail."""
     images: list[str] = []
     for slide in job.earlier:
+        record = read_record(extraction.out, slide)
+        if record.outcome.state == "failed":
+            continue  # it gives no patch, so its images must come from elsewhere
         try:
             source = open_source(slide, icc=extraction.settings.icc)
-            identity = identify(source, read_record(extraction.out, slide).files)
+            identity = identify(source, record.files)
         except (ImageError, AccessError):
             continue  # its own job says so
         images.extend(images_of(slide, identity))
@@ -267,15 +285,19 @@ def _reused(
     outcome = SlideOutcome(slide.slide_id, slide.patient_id, "reused", duplicates=duplicates)
     if attributes.get("rule") != rule_text(settings.rule):
         outcome = replace(outcome, state="refiltered")
-        attributes = apply_rule(path, settings.rule)
+        try:
+            attributes = apply_rule(path, settings.rule)
+        except (DataError, FileFormatError):
+            return None  # damaged further in; its images are there, so it is made again
     if not attributes["patches"]:
         refuse_if_none_is_kept(read_candidates(path))
     kept, dropped = int(attributes["patches"]), int(attributes.get("dropped", 0))
     return replace(outcome, patches=kept, dropped=dropped)
 
 
-def _will_fail_again(before: SlideRecord, now: SlideRecord) -> bool:
-    return before.lasting and before.outcome.state == "failed" and before.recipe == now.recipe
+def _failed_alike(before: SlideRecord, now: SlideRecord) -> bool:
+    """Whether the last attempt failed with the same images and settings."""
+    return before.outcome.state == "failed" and before.recipe == now.recipe != ""
 
 
 def _reading_of(
@@ -326,6 +348,14 @@ def _make(
     refuse_if_none_is_kept(candidates)
     kept = int(candidates.kept.sum())
     return kept, len(candidates) - kept
+
+
+def _serves(path: Path) -> bool:
+    """Whether there is a bag with patches, as far as that can be told now."""
+    try:
+        return bool(attributes_if_any(path).get("patches"))
+    except AccessError:
+        return False
 
 
 def _double(slide: Slide, images: int) -> SlideOutcome:

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -13,7 +14,7 @@ import torch
 
 from cmil.patient_bags import digest_of_bags, read_patient_bags
 from cohorts.errors import DataError, FileFormatError
-from cohorts.manifest import Cohort
+from cohorts.manifest import Cohort, Slide, SourceKind
 from feature_extraction.bags import Bag, bag_path, read_bag, write_bag
 
 Toy = tuple[Cohort, Path]
@@ -167,3 +168,19 @@ def test_foreign_bag_beside_our_own_is_refused(small: Toy) -> None:
     write_foreign(bag_path(small[1], "P00-2"), np.zeros((2, 4), np.float32))
     with pytest.raises(DataError, match='"P00-0" and "P00-2" differ in encoder'):
         read_patient_bags(*small)
+
+
+def test_another_rule_is_another_set_of_bags(tmp_path: Path) -> None:
+    """Training and scoring are done anew when the rule took patches away, or gave them back."""
+    bag = Bag(
+        np.ones((3, 4), np.float16), np.zeros((3, 2), np.int64), {"made_by": "0", "rule": "loose"}
+    )
+    cohort = Cohort(
+        (Slide("S1", "P1", tmp_path, SourceKind.FOLDER, None, 2),),
+        pd.DataFrame(index=pd.Index(["P1"], name="patient_id")),
+        tmp_path / "cohort.csv",
+    )
+    write_bag(tmp_path / "S1.h5", bag)
+    loose = digest_of_bags(cohort, tmp_path)
+    write_bag(tmp_path / "S1.h5", replace(bag, attributes={"made_by": "0", "rule": "strict"}))
+    assert digest_of_bags(cohort, tmp_path) != loose

@@ -1,6 +1,7 @@
 """What decides whether a slide is extracted again, and what of it is left out."""
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,11 +11,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from cohorts.errors import DataError
+from cohorts.errors import AccessError, DataError
 from cohorts.manifest import Cohort, Slide, SourceKind
 from feature_extraction import ExtractionSettings, read_bag
 from feature_extraction.colour_sample import fit_development_reference
-from feature_extraction.extract import extract
+from feature_extraction.extract import extract, extract_here
 from feature_extraction.slide_job import Extraction
 from feature_extraction.slide_record import SlideOutcome
 
@@ -97,29 +98,117 @@ def test_an_image_of_two_patients_is_an_error_that_keeps_the_bags(
     assert len(list((tmp_path / "bags").glob("*.h5"))) == 2
 
 
-def test_a_failure_of_the_images_is_not_tried_again_unless_asked(
+def test_a_failure_met_twice_is_not_tried_again_unless_asked(
     tmp_path: Path, smear: Draw, chosen
 ) -> None:
     folder = folder_of(tmp_path / "images", smear(64, 64))
     (folder / "0.png").write_bytes((folder / "0.png").read_bytes()[:200])
-    cohort, extraction = (
-        cohort_of(tmp_path, P1={"S1": folder}),
-        Extraction(chosen(), tmp_path / "bags"),
-    )
+    cohort = cohort_of(tmp_path, P1={"S1": folder})
+    extraction = Extraction(chosen(), tmp_path / "bags")
 
     def attempts() -> int:
         return json.loads((tmp_path / "bags" / "state" / "S1.json").read_text())["attempts"]
 
     first = one(extract(cohort, extraction))
-    assert (first.state, attempts()) == ("failed", 1)
-    assert one(extract(cohort, extraction)) == first
-    assert attempts() == 1
+    assert (first.state, first.note, attempts()) == ("failed", "", 1)
+    assert (one(extract(cohort, extraction)), attempts()) == (first, 2)
+    third = one(extract(cohort, extraction))
+    assert (third.reason, attempts()) == (first.reason, 2)
+    assert "--retry-failed" in third.note
     again = replace(extraction, retry_failed=True)
-    assert (one(extract(cohort, again)), attempts()) == (first, 2)
+    assert (one(extract(cohort, again)), attempts()) == (first, 3)
     extract(cohort, replace(extraction, settings=chosen(patch_px=48)))
-    assert attempts() == 3  # another setting may well succeed
+    assert attempts() == 4  # another setting may well succeed
     Image.fromarray(smear(64, 64)).save(folder / "0.png")
-    assert (one(extract(cohort, extraction)).state, attempts()) == ("made", 4)
+    assert (one(extract(cohort, extraction)).state, attempts()) == ("made", 5)
+
+
+def test_a_rule_that_drops_all_is_no_failure_of_the_images(
+    tmp_path: Path, smear: Draw, pyramid, chosen
+) -> None:
+    cohort = cohort_of(tmp_path, P1={"S1": pyramid(smear(200, 200))})
+    nothing = Extraction(chosen(keep={"min_stained": 1.0}), tmp_path / "bags")
+    for _ in range(3):
+        assert "no patch passes the rule" in one(extract(cohort, nothing)).reason
+    (tmp_path / "bags" / "S1.h5").unlink()
+    assert one(extract(cohort, replace(nothing, settings=chosen()))).state == "made"
+
+
+def test_images_of_a_slide_that_failed_are_not_taken_for_seen(
+    tmp_path: Path, smear: Draw, chosen
+) -> None:
+    a, b, c = (smear(64, 64, seed) for seed in range(3))
+    broken = folder_of(tmp_path / "broken", a, b, c)
+    (broken / "2.png").write_bytes((broken / "2.png").read_bytes()[:200])
+    mended = folder_of(tmp_path / "mended", a, b, c)
+    cohort = cohort_of(tmp_path, P1={"S1": broken, "S2": mended})
+    told: list[SlideOutcome] = []
+    extraction = Extraction(chosen(min_stained=0), tmp_path / "bags")
+    failed, made = extract(cohort, extraction, on_slide=told.append)
+    assert (failed.state, made.state, made.duplicates) == ("failed", "made", 0)
+    # In whatever order they are worked off, as on a cluster.
+    backwards = replace(extraction, out=tmp_path / "backwards")
+
+    def engine(jobs, asked):
+        yield from reversed(list(extract_here()(list(reversed(jobs)), asked)))
+
+    again = extract(cohort, backwards, engine=engine)
+    assert [replace(outcome, note="") for outcome in again] == [failed, made]
+    bags = [tmp_path / name / "S2.h5" for name in ("bags", "backwards")]
+    assert bags[0].read_bytes() == bags[1].read_bytes()
+    assert [outcome.slide_id for outcome in told] == ["S1", "S2"]
+
+
+def test_a_bag_that_cannot_be_read_now_stops_nobody(
+    tmp_path: Path, smear: Draw, pyramid, chosen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from feature_extraction import recipe
+
+    paths = {f"P{i}": {f"S{i}": pyramid(smear(200, 200, i), f"{i}.tif")} for i in range(2)}
+    cohort, extraction = cohort_of(tmp_path, **paths), Extraction(chosen(), tmp_path / "bags")
+    extract(cohort, extraction)
+    read = recipe.read_bag_attributes
+
+    def withheld(path: Path):
+        if path.name == "S0.h5":
+            raise AccessError("the share is away")
+        return read(path)
+
+    monkeypatch.setattr(recipe, "read_bag_attributes", withheld)
+    outcomes = extract(cohort, extraction)
+    assert [outcome.state for outcome in outcomes] == ["failed", "reused"]
+    assert "the share is away" in outcomes[0].reason
+
+
+def test_another_image_of_the_same_size_and_time_is_seen(
+    tmp_path: Path, smear: Draw, chosen
+) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    image = folder / "0.bmp"
+    Image.fromarray(smear(64, 64, 1)).save(image)
+    os.utime(image, ns=(1, 1))
+    cohort, extraction = (
+        cohort_of(tmp_path, P1={"S1": folder}),
+        Extraction(chosen(min_stained=0), tmp_path / "bags"),
+    )
+    extract(cohort, extraction)
+    Image.fromarray(smear(64, 64, 2)).save(image)
+    os.utime(image, ns=(1, 1))
+    assert "changed source" in one(extract(cohort, extraction)).note
+
+
+def test_a_renamed_folder_of_images_is_another_source(tmp_path: Path, smear: Draw, chosen) -> None:
+    folder = tmp_path / "images"
+    folder_of(folder / "a", smear(64, 64, 1), smear(64, 64, 2))
+    cohort, extraction = (
+        cohort_of(tmp_path, P1={"S1": folder}),
+        Extraction(chosen(min_stained=0), tmp_path / "bags"),
+    )
+    extract(cohort, extraction)
+    (folder / "a").rename(folder / "b")
+    assert one(extract(cohort, extraction)).state == "made"
+    assert read_bag(tmp_path / "bags" / "S1.h5").images == ("b/0.png", "b/1.png")
 
 
 @pytest.mark.parametrize(
@@ -190,6 +279,24 @@ def test_a_sample_counts_kept_patches_only(
     outcome = one(extract(large, Extraction(settings, tmp_path / "bags")))
     assert outcome.patches == 12
     assert outcome.dropped > 0
+
+
+def test_what_the_rule_drops_of_an_images_share_is_made_up_for(
+    tmp_path: Path, smear: Draw, chosen
+) -> None:
+    folder = folder_of(tmp_path / "images", *(smear(160, 160, s, cells=30) for s in range(4)))
+    cohort = cohort_of(tmp_path, P1={"S1": folder})
+    rule = {"min_stained": 0.3, "max_ink": "none", "min_saturation": "none"}
+    rule |= {"min_sharpness": "none", "max_overlap": "none"}
+
+    def kept(**asked: object) -> int:
+        settings = chosen(min_stained=0, keep=rule, **asked)
+        return one(extract(cohort, Extraction(settings, tmp_path / f"{asked}"))).patches
+
+    whole = kept()
+    assert 12 < whole < 80
+    assert kept(max_patches=whole - 2) == whole - 2
+    assert kept(max_patches=1000) == whole
 
 
 @pytest.mark.parametrize("images", ["fields", "cells"])
