@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 
 from cmil.attention import attention_path, read_attention
+from cmil.extraction_stage import extract_bags
 from cmil.run_record import describe_machine
-from cmil.study import Study, extract_bags, predict_scores, train_model, validate_scores
+from cmil.study import Study, predict_scores, train_model, validate_scores
 from cmil.study_settings import StudySettings, read_study_settings
 from cohorts.manifest import Cohort
 

@@ -34,7 +34,7 @@ from feature_extraction.settings import ExtractionSettings
 from feature_extraction.slide_job import Extraction, SlideJob, extract_slide
 from feature_extraction.sources import open_source
 
-TILE, SQUARE = 256, 2048
+TILE, SQUARE, LARGE = 256, 2048, 16_384
 THREADS = 2
 LABORATORY = Laboratory(
     mpp=0.5, white=(252, 236, 222), stain=((0.58, 1.0, 0.2), (0.32, 0.88, 0.74), (1.0, 0.8, 0.12)),
@@ -213,11 +213,13 @@ class FirstPixel:
 def reading(folder: Path, arguments: argparse.Namespace) -> pd.DataFrame:
     """Patches a second, through the whole stage and through each library, in turns."""
     path = folder / "slide.tif"
-    write_slide(path, 8192)
+    write_slide(path, LARGE)
     rows = []
     for title, side in (("aligned", 256), ("unaligned", 224)):
         corners = [
-            (x, y) for y in range(0, 8192 - side + 1, side) for x in range(0, 8192 - side + 1, side)
+            (x, y)
+            for y in range(0, LARGE - side + 1, side)
+            for x in range(0, LARGE - side + 1, side)
         ]
         readers: dict[str, Callable[[], None]] = {
             "slide to bag": lambda side=side: read_by_stage(path, side, folder),

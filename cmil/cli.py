@@ -2,7 +2,7 @@
 
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -209,12 +209,21 @@ def extract(
 ) -> None:
     """Embed the patches of every slide into bags."""
     from cmil.extraction_stage import Work, extract_bags, preview_bags, read_shard, refilter_bags
-    from cohorts.errors import SettingsError
 
-    if dry_run and (refilter or preview):
-        raise SettingsError("--dry-run goes with neither --refilter nor --preview; drop one")
-    if as_json and not dry_run:
-        raise SettingsError("--json is for --dry-run; add it, or drop --json")
+    of_making = {
+        "--weights": weights,
+        "--model": model,
+        "--max-patches": max_patches,
+        "--coords": coords,
+        "--shard": shard != "1/1",
+        "--engine": engine is not Engine.LOCAL,
+        "--address": address,
+        "--retry-failed": retry_failed,
+    }
+    _refuse_together("--dry-run", dry_run, {"--refilter": refilter, "--preview": preview})
+    _refuse_together("--refilter", refilter, of_making)
+    _refuse_alone("--json", as_json, "--dry-run", dry_run)
+    _refuse_alone("--address", address is not None, "--engine ray", engine is Engine.RAY)
     opened = _open(study, out, cohort, weights, threads, max_patches=max_patches, model=model)
     work = Work(read_shard(shard), engine.value, address, coords, retry_failed)
     if dry_run:
@@ -397,6 +406,21 @@ def _open(
         study, manifest=manifest, weights=weights, max_patches=max_patches
     )
     return Study.at(out, settings, **elsewhere)
+
+
+def _refuse_together(option: str, given: bool, others: Mapping[str, object]) -> None:
+    from cohorts.errors import SettingsError
+
+    clashing = [other for other, value in others.items() if value]
+    if given and clashing:
+        raise SettingsError(f"{option} does not go with {clashing[0]}; drop one")
+
+
+def _refuse_alone(option: str, given: bool, of: str, of_given: bool) -> None:
+    from cohorts.errors import SettingsError
+
+    if given and not of_given:
+        raise SettingsError(f"{option} is for {of}; add it, or drop {option}")
 
 
 def _use_threads(threads: int | None) -> None:

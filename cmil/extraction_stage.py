@@ -1,18 +1,18 @@
 """The stage of a study that turns images into bags, on this machine or on many."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
-
-from filelock import FileLock
+from typing import TYPE_CHECKING, Any, Literal
 
 from cmil.progress import Advance, progress, say
+from cmil.run_record import Stage
 from cmil.study import Study
 from cohorts.errors import FileFormatError, SettingsError
 from cohorts.files import read_json, write_json
 
 if TYPE_CHECKING:
+    from feature_extraction.bags import Attribute
     from feature_extraction.colour import ColourReference
     from feature_extraction.extract import Engine
     from feature_extraction.forecast import Forecast
@@ -62,12 +62,11 @@ def extract_bags(study: Study, work: Work | None = None) -> Sequence[str]:
     from feature_extraction.extract import extract, jobs_of
 
     work = work or Work()
-    settings = study.settings.extraction
+    refuse_contradictions(study, work)
     jobs = jobs_of(study.manifest, work.shard)
     extraction = _asked_of_slides(study, work, colour_reference(study))
     with progress("extract (slides)", len(jobs)) as advance:
-        inputs = {"cohort": study.manifest.digest}
-        stage = study.stage("extract", "bags", inputs, settings.model_dump(mode="json"))
+        stage = _stage_of(study, study.settings.extraction.model_dump(mode="json"))
         stage = replace(stage, record=_record_of(stage.record, work.shard), on_gpu=True)
         with stage.recorded(lambda: [study.bags / "slides.csv"]):
             outcomes = extract(
@@ -86,6 +85,7 @@ def forecast_bags(study: Study, work: Work | None = None) -> "Forecast":
     from feature_extraction.forecast import forecast
 
     work = work or Work()
+    refuse_contradictions(study, work)
     extraction = _asked_of_slides(study, work, _reference_at_hand(study))
     with progress("look (slides)", len(jobs_of(study.manifest, work.shard))) as advance:
         return forecast(
@@ -101,7 +101,11 @@ def refilter_bags(study: Study) -> Sequence[str]:
     from feature_extraction.refilter import refilter
 
     slides = study.manifest.slides
-    with progress("refilter (slides)", len(slides)) as advance:
+    stage = _stage_of(study, _settings_of_bags(study))
+    with (
+        progress("refilter (slides)", len(slides)) as advance,
+        stage.recorded(lambda: [study.bags / "slides.csv"]),
+    ):
         rule = study.settings.extraction.rule
         outcomes = refilter(slides, rule, study.bags, on_slide=_teller(advance))
     return _summed_up(outcomes)
@@ -123,6 +127,36 @@ def preview_bags(study: Study) -> tuple[Path, list[str]]:
     return page, [outcome.reason for outcome in drawn if outcome.state == "failed"]
 
 
+def refuse_contradictions(study: Study, work: Work) -> None:
+    """Find what would fail every slide, or make bags of no use, before the first is read.
+
+    Raises
+    ------
+    SettingsError
+        If the folder of coordinates does not exist, or the settings are not those of the bags
+        that a model made elsewhere was trained on; the line names the first that differs.
+    FileFormatError
+        If that model is missing or damaged.
+    """
+    if work.coordinates and not work.coordinates.is_dir():
+        raise SettingsError(
+            f'--coords "{work.coordinates}" is not a folder; name the one that holds the '
+            "coordinate files"
+        )
+    if not _has_model_of_elsewhere(study):
+        return
+    from cmil.patient_bags import shortened
+
+    trained_on = _encoding_of_model(study)
+    for name, (setting, value) in _encoding_asked_for(study).items():
+        if trained_on.get(name) != value:
+            raise SettingsError(
+                f"extraction.{setting} asks for {name} {shortened(value)}, but the model "
+                f'"{study.model}" was trained on bags with {name} '
+                f"{shortened(trained_on.get(name))}; use the settings of the model's bags"
+            )
+
+
 def colour_reference(study: Study) -> "ColourReference | None":
     """Give the colours that all slides are brought to, where the settings ask for it.
 
@@ -132,21 +166,25 @@ def colour_reference(study: Study) -> "ColourReference | None":
     Raises
     ------
     SettingsError
-        If the model holds no such reference, or there is no development slide to fit one on.
+        If there is no development slide to fit one on.
+    FileFormatError
+        If the model holds no such reference.
     """
     from feature_extraction.colour import METHODS_WITH_REFERENCE
     from feature_extraction.colour_sample import fit_development_reference, what_decides_a_reference
+    from feature_extraction.slide_lock import lock_file
 
     settings = study.settings.extraction
     if settings.stain not in METHODS_WITH_REFERENCE:
         return None
-    if study.model != study.out / "model":
+    if _has_model_of_elsewhere(study):
         return _reference_of_model(study)
     slides = study.manifest.development.slides
     decided_by = what_decides_a_reference(slides, settings)
     path = _path_of_reference(study)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_suffix(".lock")):  # the shards of a study need one between them
+    with lock_file(
+        path.with_suffix(".lock"), wait=True
+    ):  # the shards of a study need one between them
         if kept := _kept_reference(path, decided_by):
             return kept
         with progress("colours (slides)", len(slides)) as advance:
@@ -163,7 +201,7 @@ def _reference_at_hand(study: Study) -> "ColourReference | None":
     settings = study.settings.extraction
     if settings.stain not in METHODS_WITH_REFERENCE:
         return None
-    if study.model != study.out / "model":
+    if _has_model_of_elsewhere(study):
         return _reference_of_model(study)
     decided_by = what_decides_a_reference(study.manifest.development.slides, settings)
     return _kept_reference(_path_of_reference(study), decided_by)
@@ -182,23 +220,46 @@ def _kept_reference(path: Path, decided_by: str) -> "ColourReference | None":
     return None
 
 
+def _has_model_of_elsewhere(study: Study) -> bool:
+    return study.model != study.out / "model"
+
+
+def _encoding_of_model(study: Study) -> "Mapping[str, Attribute]":
+    from cmil.bundle import read_bundle
+
+    return read_bundle(study.model).facts.encoding
+
+
+def _encoding_asked_for(study: Study) -> "Mapping[str, tuple[str, Attribute]]":
+    """Give, for what bags will state of these settings, the setting's name and the value."""
+    from feature_extraction.recipe import rule_text
+
+    settings = study.settings.extraction
+    return {
+        "encoder": ("encoder", settings.encoder),
+        "images_are": ("images", settings.images),
+        "patch_px": ("patch_px", settings.patch_px),
+        "mpp_used": ("mpp", settings.mpp),
+        "colours": ("icc", "sRGB" if settings.icc else "as stored"),
+        "stain": ("stain", settings.stain),
+        "min_stained": ("min_stained", settings.min_stained),
+        "max_patches": ("max_patches", settings.max_patches or "all"),
+        "rule": ("keep", rule_text(settings.rule)),
+    }
+
+
 def _reference_of_model(study: Study) -> "ColourReference":
     import json
 
-    from cmil.bundle import read_bundle
     from feature_extraction.colour import ColourReference
 
-    encoding = read_bundle(study.model).facts.encoding
-    stain = study.settings.extraction.stain
-    if encoding.get("stain", "none") != stain:
-        raise SettingsError(
-            f'stain = "{stain}", but the model "{study.model}" was trained on bags with '
-            f'stain = "{encoding.get("stain", "none")}"; use the model\'s'
-        )
     try:
-        content = json.loads(str(encoding.get("stain_reference")))
+        content = json.loads(str(_encoding_of_model(study).get("stain_reference")))
     except json.JSONDecodeError as error:
-        raise FileFormatError(f'model "{study.model}" holds no colour reference') from error
+        raise FileFormatError(
+            f'model "{study.model}" holds no colour reference; restore its model.json, or run '
+            "cmil train again"
+        ) from error
     return ColourReference.from_json(content, study.model / "model.json")
 
 
@@ -213,6 +274,19 @@ def _asked_of_slides(study: Study, work: Work, reference: "ColourReference | Non
         work.coordinates,
         work.retry_failed,
     )
+
+
+def _stage_of(study: Study, settings: Mapping[str, Any]) -> Stage:
+    return study.stage("extract", "bags", {"cohort": study.manifest.digest}, settings)
+
+
+def _settings_of_bags(study: Study) -> Mapping[str, Any]:
+    """Give what the bags were made with, as far as it is recorded, and the rule of now."""
+    asked = study.settings.extraction.model_dump(mode="json")
+    record = _stage_of(study, asked).record
+    before = read_json(record) if record.exists() else None
+    made_with = before.get("settings") if isinstance(before, dict) else None
+    return {**asked, **(made_with or {}), "keep": asked["keep"]}
 
 
 def _record_of(record: Path, shard: tuple[int, int]) -> Path:
@@ -236,7 +310,7 @@ def _engine_of(work: Work, advance: Advance) -> "Engine":
 def _teller(advance: Advance) -> "Callable[[SlideOutcome], None]":
     def tell(outcome: "SlideOutcome") -> None:
         if outcome.state == "failed":
-            say(outcome.reason)
+            say(_why(outcome))
         elif outcome.note:
             say(f'slide "{outcome.slide_id}": {outcome.note}')
         advance(note=outcome.slide_id)
@@ -261,4 +335,8 @@ def _summed_up(outcomes: "Sequence[SlideOutcome]") -> list[str]:
     dropped = sum(outcome.dropped for outcome in outcomes)
     kept = sum(outcome.patches for outcome in outcomes)
     say(f"extract: {kept} patches kept, {dropped} dropped by the rule")
-    return [outcome.reason for outcome in outcomes if outcome.state == "failed"]
+    return [_why(outcome) for outcome in outcomes if outcome.state == "failed"]
+
+
+def _why(outcome: "SlideOutcome") -> str:
+    return f"{outcome.reason} ({outcome.note})" if outcome.note else outcome.reason

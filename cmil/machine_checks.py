@@ -260,7 +260,7 @@ def _locking(drawn: Path) -> Check:
     from filelock import FileLock
 
     path = drawn / "tried.lock"
-    mend = "run no two shards on this folder at once, or mount the share with locks"
+    mend = "mount the share with locks, or give --out a folder on another disk"
     try:
         with FileLock(path, timeout=5):
             other = subprocess.run(  # noqa: S603 our own interpreter, our own text
@@ -271,10 +271,10 @@ def _locking(drawn: Path) -> Check:
                 check=False,
             )
     except (OSError, NotImplementedError, TimeoutError, subprocess.TimeoutExpired) as error:
-        return Check("locks", "warning", f"cannot be tried ({error}); {mend}")
+        return Check("locks", "problem", f"cannot be tried ({error}); {mend}")
     if other.stdout.strip() == "refused":
         return Check("locks", "ok", "a second process is kept out")
-    return Check("locks", "warning", f"a second process is not kept out; {mend}")
+    return Check("locks", "problem", f"a second process is not kept out; {mend}")
 
 
 def _free(folder: Path) -> Check:

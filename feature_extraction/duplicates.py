@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -11,9 +11,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cohorts.errors import AccessError, ImageError
 from cohorts.files import digest_of_file
 from cohorts.manifest import Cohort, Slide, SourceKind
+from feature_extraction.failures import FAILURES
 from feature_extraction.perceptual_hash import Looks, best_correlation, close_pairs, looks_of
 from feature_extraction.sources import Source, open_source
 from feature_extraction.sources.canvas import Rgb
@@ -62,28 +62,6 @@ class DuplicateReport:
     unreadable: tuple[str, ...]
 
 
-def first_of_each(digests: Sequence[str], seen: Container[str] = frozenset()) -> NDArray[np.bool_]:
-    """Mark the images that are no exact copies of an earlier one.
-
-    Parameters
-    ----------
-    digests
-        SHA-256 of each image's bytes.
-    seen
-        Digests of images that came before these, of the same patient.
-
-    Returns
-    -------
-    (n,) bool
-    """
-    first = np.zeros(len(digests), dtype=np.bool_)
-    met: set[str] = set()
-    for position, digest in enumerate(digests):
-        first[position] = digest not in met and digest not in seen
-        met.add(digest)
-    return first
-
-
 def find_duplicates(
     cohort: Cohort, *, on_slide: Callable[[Slide], None] = lambda _: None
 ) -> DuplicateReport:
@@ -123,7 +101,7 @@ class _Seen:
     def add(self, slide: Slide, pool: ThreadPoolExecutor) -> None:
         try:
             source = open_source(slide)
-        except (ImageError, AccessError, OSError) as error:
+        except FAILURES as error:
             self.unreadable.append(_refusal(slide, error))
             return
         whole = slide.kind is SourceKind.SLIDE
@@ -152,7 +130,7 @@ class _Seen:
 
     def near_copies(self) -> list[DuplicatePair]:
         """Pair images of different patients that are not the same bytes but the same picture."""
-        distinct = np.flatnonzero(first_of_each(self.digests))
+        distinct = np.sort(np.unique(self.digests, return_index=True)[1])
         contrast = [self._looks[i].grey.std() >= _LEAST_CONTRAST for i in distinct]
         kept = distinct[np.array(contrast, dtype=np.bool_)]
         if not len(kept):
@@ -200,7 +178,7 @@ def _look_at(
         with source.open(index) as canvas:
             thumbnail = canvas.thumbnail(_THUMBNAIL_PX)
         return digest_of(source, index, thumbnail), looks_of(thumbnail)
-    except (ImageError, AccessError, OSError) as error:
+    except FAILURES as error:
         return _refusal(slide, error)
 
 

@@ -9,7 +9,8 @@ from cohorts.errors import DataError
 from cohorts.manifest import Cohort, Slide
 from feature_extraction.encoders import load_encoder
 from feature_extraction.identity import SourceIdentity, images_of
-from feature_extraction.slide_job import Extraction, InWorkElsewhere, SlideJob, extract_slide
+from feature_extraction.slide_job import Extraction, SlideJob, extract_slide
+from feature_extraction.slide_lock import InWorkElsewhere
 from feature_extraction.slide_record import SlideOutcome, read_record, write_slide_table
 
 OnSlide = Callable[[SlideOutcome], None]

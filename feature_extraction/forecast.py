@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,21 +17,24 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cohorts.errors import AccessError, ImageError
+from cohorts.errors import AccessError, DataError, FileFormatError
 from cohorts.manifest import Cohort, Slide
 from feature_extraction.bags import bag_path
+from feature_extraction.candidates import read_candidates
 from feature_extraction.colour import METHODS_WITH_REFERENCE, fit_reference, normaliser
 from feature_extraction.colour_sample import measure_slide
 from feature_extraction.encoders import Encoder, load_encoder
 from feature_extraction.extract import jobs_of
+from feature_extraction.failures import FAILURES
 from feature_extraction.identity import doubles, identify
-from feature_extraction.patches import Reading, block_readers, candidates_of
+from feature_extraction.patch_count import count_patches, spread_over
+from feature_extraction.patches import Reading, block_readers
 from feature_extraction.quality import MEASURES
 from feature_extraction.rates import Rates, time_encoder, time_reading, usable_cores
 from feature_extraction.recipe import attributes_if_any, made_by, rule_text
-from feature_extraction.selection import drop_reasons
+from feature_extraction.refilter import refuse_if_none_is_kept, under_rule
+from feature_extraction.selection import PatchRule, drop_reasons
 from feature_extraction.slide_job import (
-    FAILURES,
     Extraction,
     SlideJob,
     coordinates_of,
@@ -42,8 +44,6 @@ from feature_extraction.slide_job import (
 from feature_extraction.slide_record import read_record
 from feature_extraction.sources import Source, open_source
 
-# Images of a folder that are looked at; the others are taken to hold as many patches.
-_IMAGES_LOOKED_AT = 20
 _LOOKING = 4
 _TIMED_SLIDES, _TIMED_BLOCKS = 4, 2
 # Beside the features: two int64 coordinates, an int32 image index, a byte for the reason.
@@ -209,7 +209,7 @@ def _look_at(job: SlideJob, encoder: Encoder, extraction: Extraction) -> SlideFo
         if found.state != "make":
             return found
         size = _size_of(source)
-        patches, estimated = _count(slide, source, extraction)
+        patches, estimated = count_patches(slide, source, extraction)
         return replace(found, patches=patches, estimated=estimated, image_bytes=size)
     except FAILURES as error:
         return _failing(slide, error)
@@ -244,60 +244,35 @@ def _found_before(
     given = coordinates_of(slide, extraction)
     recipe = recipe_of(slide, encoder, extraction, identity, left_out, given)
     if attributes.get("made_by") == made_by(recipe):
-        same = attributes.get("rule") == rule_text(extraction.settings.rule)
-        return replace(found, state="up to date" if same else "filter")
+        state = _fate_of_bag(extraction.out, slide, extraction.settings.rule)
+        if state != "make":
+            return replace(found, state=state)
     failed = before.lasting and before.outcome.state == "failed"
     if failed and before.recipe == made_by(recipe) and not extraction.retry_failed:
         return replace(found, state="fail", reason=before.outcome.reason)
     return found
 
 
-def _count(slide: Slide, source: Source, extraction: Extraction) -> tuple[int, bool]:
-    """Count the patches of a source; whether that is from a sample of its images."""
-    settings, images = extraction.settings, len(source.names)
-    given = coordinates_of(slide, extraction)
-    reading = Reading(settings, given=given)
-    if images == 1 and settings.images == "fields":
-        with source.open(0) as canvas:
-            geometry, coords = candidates_of(slide, canvas, settings)
-        counted = len(given.of(geometry)) if given else len(coords)
-        return _refuse_empty(counted, settings.min_stained), False
-    with block_readers(slide, source, reading):
-        pass  # refuses what cannot be cut this way
-    looked_at = _spread(images, _IMAGES_LOOKED_AT)
-    counts = [_count_image(slide, source, index, extraction) for index in looked_at]
-    if settings.images == "cells":
-        return images, False
-    if len(looked_at) == images:
-        return _refuse_empty(sum(counts), settings.min_stained), False
-    return round(sum(counts) / len(counts) * images), True
+def _fate_of_bag(out: Path, slide: Slide, rule: PatchRule) -> Prospect:
+    """Tell what becomes of a bag of this recipe.
 
-
-def _count_image(slide: Slide, source: Source, index: int, extraction: Extraction) -> int:
-    with source.open(index) as canvas:
-        if extraction.settings.images == "cells":
-            return 1
-        try:
-            return len(candidates_of(slide, canvas, extraction.settings)[1])
-        except ImageError as error:
-            raise ImageError(f'image "{source.names[index]}": {error}') from error
-
-
-def _refuse_empty(patches: int, min_stained: float) -> int:
-    if not patches:
-        raise ImageError(
-            f"no patch is stained by at least min_stained = {min_stained}; is it an empty glass?"
-        )
-    return patches
-
-
-def _spread(count: int, most: int) -> list[int]:
-    """Draw `most` of `count` indices, one from each of as many stretches of equal length."""
-    if count <= most:
-        return list(range(count))
-    edges = np.linspace(0, count, most + 1).astype(int)
-    random = np.random.default_rng(0)
-    return [int(random.integers(first, last)) for first, last in pairwise(edges)]
+    Raises
+    ------
+    ImageError
+        If the rule keeps none of its patches.
+    """
+    path = bag_path(out, slide.slide_id)
+    attributes = attributes_if_any(path)
+    if attributes.get("rule") == rule_text(rule):
+        if not attributes["patches"]:
+            refuse_if_none_is_kept(read_candidates(path))
+        return "up to date"
+    try:
+        candidates = under_rule(path, rule)
+    except (DataError, FileFormatError):
+        return "make"  # damaged further in; its images are there
+    refuse_if_none_is_kept(candidates)
+    return "filter"
 
 
 def _timed(
@@ -310,7 +285,7 @@ def _timed(
     settings, looked = extraction.settings, list(looked)
     to_make = [position for position, found in enumerate(looked) if found.patches]
     read, kept, seconds = 0, 0, 0.0
-    for choice in _spread(len(to_make), _TIMED_SLIDES):
+    for choice in spread_over(len(to_make), _TIMED_SLIDES):
         position = to_make[choice]
         slide = jobs[position].slide
         try:

@@ -1,7 +1,7 @@
 """Bags for other programs: written as TRIDENT or CLAM lays them out, from bags of our own."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from feature_extraction.bags import (
     Attribute,
     Bag,
     attributes_of,
+    holds_patches,
     read_bag,
     read_bag_attributes,
     write_images,
@@ -40,16 +41,16 @@ class ExportedBag:
     Attributes
     ----------
     path
-        Of the file with the features.
+        Of the file with the features; of the bag itself where it is passed over.
     state
-        "reused" if it was there, made from the same bag.
+        "reused": it was there, made from the same bag; "passed over": the bag keeps no patch.
     note
         What another program has to know of it, or empty.
     """
 
     slide_id: str
     path: Path
-    state: Literal["made", "reused"]
+    state: Literal["made", "reused", "passed over"]
     note: str
 
 
@@ -59,11 +60,11 @@ def export_bags(
     *,
     layout: Layout,
     dtype: Precision = "float32",
-    on_bag: Callable[[ExportedBag], None] = lambda _: None,
 ) -> list[ExportedBag]:
     """Write the kept patches of every bag in `folder` below `out`, as another program does.
 
-    Each file is whole or not there. One that was made from the same bag is left as it is.
+    Each file is whole or not there. One that was made from the same bag is left as it is; a bag
+    whose patches the rule dropped altogether is passed over.
 
     Parameters
     ----------
@@ -87,11 +88,7 @@ def export_bags(
     if not paths:
         raise DataError(f'"{folder}" holds no bag (.h5); name the folder that cmil extract filled')
     _check_one_encoder(paths)
-    exported = []
-    for path in paths:
-        exported.append(_export(path, out, layout, dtype))
-        on_bag(exported[-1])
-    return exported
+    return [_export(path, out, layout, dtype) for path in paths]
 
 
 def _check_one_encoder(paths: list[Path]) -> None:
@@ -108,6 +105,8 @@ def _check_one_encoder(paths: list[Path]) -> None:
 
 
 def _export(path: Path, out: Path, layout: Layout, dtype: Precision) -> ExportedBag:
+    if not holds_patches(path):
+        return ExportedBag(path.stem, path, "passed over", "no patch passes the rule")
     write = {"trident": _write_trident, "clam": _write_clam}[layout]
     attributes = read_bag_attributes(path)
     identity = dict(attributes) if "made_by" in attributes else digest_of_file(path)

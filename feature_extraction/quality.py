@@ -158,8 +158,7 @@ def _sharpness(
     mpp = _FINEST_MPP if patch_mpp is None else patch_mpp
     largest = pixels.shape[1] // _WINDOW_PX
     shrinking = min(max(1, round(_EDGE_MPP / mpp)), max(1, largest))
-    found = [_edges(patch, shrinking) for patch in pixels]
-    contrast, crossed = (np.asarray(part, dtype=np.float32) for part in zip(*found, strict=True))
+    contrast, crossed = _edges(pixels, shrinking)
     judged = contrast > _EDGE_CONTRAST * np.float32(glass[1])
     over = np.where(judged, contrast, 0).sum(axis=1)
     share = np.where(judged, crossed, 0).sum(axis=1) / np.maximum(over, 1)
@@ -169,29 +168,43 @@ def _sharpness(
     return np.where(judged.any(axis=1), share, without_edge).astype(np.float32)
 
 
-def _edges(patch: Rgb, shrinking: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Range of green light in each window, and the largest change there over two pixels."""
-    green = cv2.extractChannel(patch, 1)
-    if shrinking > 1:
-        side = len(patch) // shrinking
-        green = cv2.resize(green, (side, side), interpolation=cv2.INTER_AREA)
-    width, bands = green.shape[1], max(1, len(green) // _BAND_EVERY)
-    if len(green) >= _BAND_EVERY:
-        lines = green[: bands * _BAND_EVERY].reshape(bands, _BAND_EVERY, width)[:, :_WINDOW_PX]
-    else:
-        lines = green[:_WINDOW_PX]
-    flat = np.ascontiguousarray(lines).ravel()
-    lines = flat.reshape(bands, _WINDOW_PX, width)
+def _edges(pixels: Rgb, shrinking: int) -> tuple[Float, Float]:
+    """Range of green light in each window of (n, windows), and the largest change over two pixels.
+
+    All patches go through each step together: threads that read beside the encoder would else
+    spend their time handing Python's lock to each other.
+    """
+    lines = _bands(pixels, shrinking)
+    patches, (rows, height, width) = len(pixels), lines.shape
     contrast = cv2.subtract(
         cv2.dilate(lines.max(axis=1), _WINDOW), cv2.erode(lines.min(axis=1), _WINDOW)
     )
-
     # Differences of one long row are several times as fast; those over a border are left out.
-    change = np.zeros((bands, width), dtype=np.uint8)
+    flat = lines.ravel()
+    change = np.zeros((rows, width), dtype=np.uint8)
     across, down = np.zeros_like(flat), np.zeros_like(flat)
     across[1:-1] = cv2.absdiff(flat[2:], flat[:-2]).ravel()
     down[: -2 * width] = cv2.absdiff(flat[2 * width :], flat[: -2 * width]).ravel()
     change[:, 1:-1] = across.reshape(lines.shape)[:, :, 1:-1].max(axis=1)
-    np.maximum(change, down.reshape(lines.shape)[:, :-2].max(axis=1), out=change)
+    np.maximum(change, down.reshape(lines.shape)[:, : height - 2].max(axis=1), out=change)
     largest = cv2.dilate(change, _WINDOW)
-    return np.ravel(contrast[:, ::_WINDOW_EVERY]), np.ravel(largest[:, ::_WINDOW_EVERY])
+    windows = (part[:, ::_WINDOW_EVERY].reshape(patches, -1) for part in (contrast, largest))
+    judged, crossed = (part.astype(np.float32) for part in windows)
+    return judged, crossed
+
+
+def _bands(pixels: Rgb, shrinking: int) -> NDArray[np.uint8]:
+    """Green light in bands of rows, (n * bands, rows, width), the bands of a patch together."""
+    patches, side = len(pixels), pixels.shape[1] // shrinking
+    green = pixels[..., 1]
+    if shrinking > 1:
+        whole = side * shrinking  # so that no pixel of the result is of two patches
+        stack = np.ascontiguousarray(green[:, :whole, :whole]).reshape(patches * whole, whole)
+        small = cv2.resize(stack, (side, patches * side), interpolation=cv2.INTER_AREA)
+        green = np.asarray(small, dtype=np.uint8).reshape(patches, side, side)
+    bands = max(1, side // _BAND_EVERY)
+    if side >= _BAND_EVERY:
+        cut = green[:, : bands * _BAND_EVERY].reshape(patches, bands, _BAND_EVERY, side)
+    else:
+        cut = green[:, None]
+    return np.ascontiguousarray(cut[:, :, :_WINDOW_PX]).reshape(-1, _WINDOW_PX, side)

@@ -19,8 +19,10 @@ import torch
 from cohorts.errors import EncoderError, SettingsError
 from cohorts.manifest import Slide
 from feature_extraction.extract import Engine
+from feature_extraction.rates import usable_cores
 from feature_extraction.ray_worker import Member, Proof, Worker, proof_of
-from feature_extraction.slide_job import Extraction, InWorkElsewhere, SlideJob, give_up
+from feature_extraction.slide_job import Extraction, SlideJob, give_up
+from feature_extraction.slide_lock import InWorkElsewhere
 from feature_extraction.slide_record import SlideOutcome
 
 # A slide may have killed its worker, or its machine was taken away: only the first happens again.
@@ -269,7 +271,7 @@ def _cluster(ray: ModuleType, address: str | None) -> Iterator[None]:
         return
     quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
     if address is None:
-        cpus = max(len(os.sched_getaffinity(0)), torch.get_num_threads())
+        cpus = max(usable_cores(), torch.get_num_threads())
         start = {
             "address": "local",
             "num_cpus": cpus,

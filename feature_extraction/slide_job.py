@@ -1,17 +1,11 @@
 """One slide from its images to its bag: the unit of work of every engine."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import cv2
-from filelock import FileLock, Timeout
-
-from cohorts.errors import AccessError, DataError, EncoderError, FileFormatError, ImageError
-from cohorts.files import remove_unfinished
+from cohorts.errors import AccessError, DataError, FileFormatError, ImageError
 from cohorts.manifest import Slide
 from feature_extraction.bags import bag_path
 from feature_extraction.candidates import read_candidates, write_candidates
@@ -19,6 +13,7 @@ from feature_extraction.colour import ColourReference, normaliser
 from feature_extraction.colour_sample import measure_slide
 from feature_extraction.embedding import OnPatches, embed_slide
 from feature_extraction.encoders import Encoder
+from feature_extraction.failures import FAILURES
 from feature_extraction.feature_spool import FeatureSpool
 from feature_extraction.identity import SourceIdentity, doubles, identify, images_of
 from feature_extraction.patches import Reading
@@ -34,11 +29,11 @@ from feature_extraction.recipe import (
 )
 from feature_extraction.refilter import apply_rule, refuse_if_none_is_kept
 from feature_extraction.settings import ExtractionSettings
+from feature_extraction.slide_lock import slide_lock
 from feature_extraction.slide_record import (
     SlideOutcome,
     SlideRecord,
     read_record,
-    record_path,
     write_record,
 )
 from feature_extraction.sources import Source, open_source
@@ -46,19 +41,6 @@ from feature_extraction.sources.image_source import refusal_of_all
 
 if TYPE_CHECKING:
     from feature_extraction.coordinates import Coordinates
-
-# What may befall one slide and must not stop the others; a mistake of ours is none of these.
-FAILURES = (
-    AccessError,
-    DataError,
-    EncoderError,
-    FileFormatError,
-    ImageError,
-    MemoryError,
-    OSError,
-    cv2.error,
-)
-
 
 _NOT_TRIED = "not tried again, it failed alike twice; --retry-failed tries it"
 
@@ -99,10 +81,6 @@ class SlideJob:
     earlier: tuple[Slide, ...] = ()
 
 
-class InWorkElsewhere(Exception):  # noqa: N818 no error: another process is at this slide
-    """Another process holds the slide's lock."""
-
-
 def extract_slide(
     job: SlideJob,
     encoder: Encoder,
@@ -119,8 +97,10 @@ def extract_slide(
     ------
     InWorkElsewhere
         If another process works at it, unless `wait` is set.
+    AccessError
+        If the file system has no locks.
     """
-    with _lock_of(job.slide, extraction.out, wait=wait):
+    with slide_lock(job.slide.slide_id, extraction.out, wait=wait):
         before = read_record(extraction.out, job.slide)
         started = time.monotonic()
         after = _attempt(job, encoder, extraction, before, on_patches)
@@ -142,7 +122,7 @@ def give_up(slide: Slide, extraction: Extraction, why: str, *, attempts: int) ->
     InWorkElsewhere
         If another process works at it.
     """
-    with _lock_of(slide, extraction.out, wait=False):
+    with slide_lock(slide.slide_id, extraction.out, wait=False):
         before = read_record(extraction.out, slide)
         serves = _serves(bag_path(extraction.out, slide.slide_id))
         failed = _failed(slide, AccessError(why), serves=serves)
@@ -151,20 +131,6 @@ def give_up(slide: Slide, extraction: Extraction, why: str, *, attempts: int) ->
             extraction.out, replace(before, outcome=failed, attempts=attempts, lasting=False)
         )
         return failed
-
-
-@contextmanager
-def _lock_of(slide: Slide, out: Path, *, wait: bool) -> Iterator[None]:
-    path = record_path(out, slide.slide_id).with_suffix(".lock")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        # The system takes the lock from a process that dies.
-        with FileLock(path, timeout=-1 if wait else 0):
-            for written in (bag_path(out, slide.slide_id), record_path(out, slide.slide_id)):
-                remove_unfinished(written)
-            yield
-    except Timeout as error:
-        raise InWorkElsewhere(slide.slide_id) from error
 
 
 def _attempt(

@@ -9,6 +9,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from cmil.cli import main
+from cohorts.files import digest_of_file
+
 
 def digest_relevant(out: Path) -> dict[str, bytes]:
     """Everything that must not differ between two runs of the same study."""
@@ -209,3 +212,66 @@ def test_predicting_for_another_development_cohort_is_refused(
     assert done.returncode == 1
     assert "was trained on other development patients" in done.stderr
     assert not (tmp_path / "predictions.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--refilter", "--shard", "1/2"], "--refilter does not go with --shard"),
+        (["--refilter", "--coords", "."], "--refilter does not go with --coords"),
+        (["--refilter", "--retry-failed"], "--refilter does not go with --retry-failed"),
+        (["--refilter", "--engine", "ray"], "--refilter does not go with --engine"),
+        (["--refilter", "--address", "host:1"], "--refilter does not go with --address"),
+        (["--refilter", "--model", "."], "--refilter does not go with --model"),
+        (["--address", "host:1"], "--address is for --engine ray"),
+        (["--dry-run", "--preview"], "--dry-run does not go with --preview"),
+        (["--coords", "nowhere"], '--coords "nowhere" is not a folder'),
+        (["--coords", "nowhere", "--dry-run"], '--coords "nowhere" is not a folder'),
+    ],
+)
+def test_options_that_contradict_each_other_are_one_line(
+    small_study, tmp_path, monkeypatch, capsys, options: list[str], says: str
+) -> None:
+    arguments = ["cmil", "extract", str(small_study.settings), "--out", str(tmp_path / "out")]
+    monkeypatch.setattr(sys, "argv", [*arguments, *options])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {says}")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("dry_run", [[], ["--dry-run"]])
+@pytest.mark.parametrize(
+    ("setting", "name"),
+    [('stain = "grey-world"', "stain"), ("min_stained = 0.5", "min_stained")],
+)
+def test_settings_that_are_not_a_models_are_refused_before_a_slide_is_read(
+    finished_study, small_study, tmp_path, monkeypatch, capsys, setting: str, name: str, dry_run
+) -> None:
+    _, out = finished_study
+    text = small_study.settings.read_text().replace("patch_px = 48", f"patch_px = 48\n{setting}")
+    small_study.settings.write_text(text)
+    arguments = ["extract", small_study.settings, "--out", tmp_path / "out", *dry_run]
+    monkeypatch.setattr(sys, "argv", ["cmil", *map(str, [*arguments, "--model", out / "model"])])
+    with pytest.raises(SystemExit):
+        main()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: extraction.{name} asks for {name} ")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_record_of_a_refiltered_study_is_true(finished_study, cmil, tmp_path) -> None:
+    study, out = finished_study
+    copy, settings = tmp_path / "out", study.folder / "strict.toml"
+    shutil.copytree(out, copy)
+    text = study.settings.read_text().replace('"stain-filters"', '"timm:resnet18"')
+    settings.write_text(text.replace("[mil]", "[extraction.keep]\nmin_stained = 0.1\n\n[mil]"))
+    done = cmil("extract", settings, "--out", copy, "--refilter", "--threads", 2)
+    settings.unlink()
+    assert done.returncode == 0, done.stderr
+    record = json.loads((copy / "bags" / "run.json").read_text())
+    assert record["settings"]["keep"]["min_stained"] == 0.1
+    assert record["settings"]["encoder"] == "stain-filters"  # what the bags are of
+    assert record["outputs"]["bags/slides.csv"] == digest_of_file(copy / "bags" / "slides.csv")

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from cohorts.errors import EncoderError
 from feature_extraction.encoders.runtime import Backend, Pixels, Precision, Runtime, Vectors
 
 
@@ -81,14 +82,28 @@ class Encoder:
         Yields
         ------
         (B, D) float32
+
+        Raises
+        ------
+        EncoderError
+            If a batch does not fit into the GPU's memory.
         """
         started: deque[Callable[[], Vectors]] = deque()
         for batch in batches:
-            started.append(self.runtime.start(_fitted(batch, self.input_px)))
+            started.append(self._start(batch))
             if len(started) >= self.runtime.in_flight:
                 yield started.popleft()()
         while started:
             yield started.popleft()()
+
+    def _start(self, batch: Pixels) -> Callable[[], Vectors]:
+        try:
+            return self.runtime.start(_fitted(batch, self.input_px))
+        except torch.OutOfMemoryError as error:
+            raise EncoderError(
+                f"the GPU's memory does not hold a batch of {len(batch)} patches; lower "
+                "batch_size or free it"
+            ) from error
 
 
 def _fitted(patches: Pixels, side: int) -> Pixels:

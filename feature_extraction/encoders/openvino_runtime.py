@@ -3,6 +3,7 @@
 import importlib.util
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from types import ModuleType
 from typing import Any, cast
 
@@ -155,7 +156,8 @@ def _quantize(model: Any, network: nn.Module, side: int) -> Any:
         raise EncoderError(
             'precision = "int8" needs NNCF; install it with pip install "cmil[openvino]"'
         )
-    with tracing_quietly():
+    # NNCF writes its account and bars of progress to where results belong.
+    with tracing_quietly(), redirect_stdout(sys.stderr):
         import nncf
 
         patches = draw_probe(_CALIBRATION_PATCHES, side, _CALIBRATION_SEED)

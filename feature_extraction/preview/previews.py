@@ -7,23 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import cv2
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from cohorts.errors import AccessError, FileFormatError, ImageError
 from cohorts.files import digest_of, whole_file
 from cohorts.manifest import Cohort, Slide
 from feature_extraction.bags import bag_path
 from feature_extraction.candidates import Candidates, read_candidates
+from feature_extraction.failures import FAILURES
 from feature_extraction.preview.slide_picture import draw_preview
 
 # Raised when a preview of the same bag would look different.
 _DRAWING_VERSION = 1
 _MADE_OF = "cmil-preview"
 _THREADS = 2
-# What may befall one slide and must not stop the others; a mistake of ours is none of these.
-_FAILURES = (ImageError, AccessError, FileFormatError, OSError, MemoryError, cv2.error)
 
 
 @dataclass(frozen=True)
@@ -55,7 +52,7 @@ def write_previews(
     Parameters
     ----------
     cohort
-        Slides without a bag are passed over.
+        Slides without a bag are passed over; a preview that such a slide has is removed.
     bags
         Folder of the bags.
     on_slide
@@ -93,15 +90,16 @@ def save_preview(path: Path, slide: Slide, candidates: Candidates, centre: str) 
 
 def _write_preview(slide: Slide, centre: str, bags: Path) -> PreviewOutcome | None:
     path = preview_path(bags, slide.slide_id)
-    if not bag_path(bags, slide.slide_id).exists():
-        return None
     try:
+        if not bag_path(bags, slide.slide_id).exists():
+            path.unlink(missing_ok=True)  # of a bag that is gone
+            return None
         candidates = read_candidates(bag_path(bags, slide.slide_id))
         if _made_of(path) == _identity(slide, centre, candidates):
             return PreviewOutcome(slide.slide_id, "reused", path, "")
         path.unlink(missing_ok=True)  # of another bag: no one may take it for this one's
         save_preview(path, slide, candidates, centre)
-    except _FAILURES as error:
+    except FAILURES as error:
         words = " ".join(str(error).split()) or type(error).__name__
         reason = f'preview of slide "{slide.slide_id}" (manifest row {slide.row}): {words}'
         return PreviewOutcome(slide.slide_id, "failed", path, reason)

@@ -1,6 +1,7 @@
 """Colours as the scanner's ICC profile means them: any canvas in sRGB."""
 
 import io
+from functools import lru_cache
 
 import numpy as np
 from PIL import Image, ImageCms
@@ -97,6 +98,22 @@ def srgb_transform(name: str, profile: bytes) -> ImageCms.ImageCmsTransform | No
         If the profile is damaged or not one of RGB.
     """
     try:
+        return _transform_of(profile)
+    except _UnusableProfileError as fault:
+        raise ImageError(
+            f'the colour profile of "{name}" {fault}; take the colours as they are with '
+            "icc = false under [extraction]"
+        ) from fault
+
+
+class _UnusableProfileError(Exception):
+    """What is wrong with a profile, whatever image it is of."""
+
+
+# The images of a camera have one profile, and a transform costs more than a small image.
+@lru_cache(maxsize=16)
+def _transform_of(profile: bytes) -> ImageCms.ImageCmsTransform | None:
+    try:
         stated = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         space = stated.profile.xcolor_space.strip()
         if space == "RGB":
@@ -108,9 +125,9 @@ def srgb_transform(name: str, profile: bytes) -> ImageCms.ImageCmsTransform | No
                 ImageCms.Intent(ImageCms.getDefaultIntent(stated)),
             )
     except (ImageCms.PyCMSError, OSError, TypeError, ValueError) as error:
-        raise _unusable(name, "is damaged") from error
+        raise _UnusableProfileError("is damaged") from error
     if space != "RGB":
-        raise _unusable(name, f"is for {space}, not for RGB")
+        raise _UnusableProfileError(f"is for {space}, not for RGB")
     levels = np.linspace(0, 255, _PROBED_LEVELS).round().astype(np.uint8)
     cube = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(_PROBED_LEVELS, -1, 3)
     moved = np.abs(_converted(cube, transform).astype(int) - cube).max()
@@ -120,10 +137,3 @@ def srgb_transform(name: str, profile: bytes) -> ImageCms.ImageCmsTransform | No
 def _converted(pixels: Rgb, transform: ImageCms.ImageCmsTransform) -> Rgb:
     """LittleCMS keeps nothing in a transform while it converts: threads may share one."""
     return np.asarray(transform.apply(Image.fromarray(pixels)))
-
-
-def _unusable(name: str, fault: str) -> ImageError:
-    return ImageError(
-        f'the colour profile of "{name}" {fault}; take the colours as they are with icc = false '
-        "under [extraction]"
-    )

@@ -1,7 +1,9 @@
 """DICOM slides that OpenSlide refuses, through wsidicom. Only volume images are ever opened."""
 
+import math
 import warnings
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -56,17 +58,16 @@ class WsiDicomCanvas(PyramidCanvas):
         if not volumes:
             raise UnopenableError(path.name, f"{_READER}: its series has no image of type VOLUME")
         try:
+            light = pydicom.dcmread(volumes[0], stop_before_pixels=True).OpticalPathSequence[0]
+            profile = light.get("ICCProfile")
+            self._profile = None if profile is None else bytes(profile)
+            self._power = _objective_power(light)
             self._slide = WsiDicom.open(volumes)
             self._levels = list(self._slide.pyramid)
             sizes = [(level.size.width, level.size.height) for level in self._levels]
             self._stated = (self._slide.mpp.width, self._slide.mpp.height)
-            light = pydicom.dcmread(volumes[0], stop_before_pixels=True).OpticalPathSequence[0]
         except _ERRORS as error:
             raise UnopenableError(path.name, f"{_READER}: {error}") from error
-        profile = light.get("ICCProfile")
-        self._profile = None if profile is None else bytes(profile)
-        power = light.get("ObjectiveLensPower")
-        self._power = None if power is None else float(power)
         super().__init__(path.name, sizes)
 
     @property
@@ -112,8 +113,31 @@ def series_of(path: Path) -> Sequence[Path]:
 
 
 def _series_uid(path: Path) -> str:
-    """Give the series' identifier as it stands: pydicom warns of one that is ill formed."""
-    stated = _header(path).get_item("SeriesInstanceUID")
+    try:
+        now = path.stat()
+        return _series_uid_of(path, now.st_mtime_ns, now.st_size)
+    except _ERRORS:  # not remembered: it may be the network share
+        return ""
+
+
+# Every slide of a folder asks it of all files there, which are as many as the slides and more.
+@lru_cache(maxsize=1 << 16)
+def _series_uid_of(path: Path, _changed_ns: int, _size: int) -> str:
+    return _as_it_stands(_read_header(path), "SeriesInstanceUID")
+
+
+def _objective_power(light: pydicom.Dataset) -> float | None:
+    """Give what is only a hint: None where it is no power of one objective."""
+    try:
+        power = float(_as_it_stands(light, "ObjectiveLensPower"))
+    except ValueError:
+        return None
+    return power if 0 < power < math.inf else None
+
+
+def _as_it_stands(data: pydicom.Dataset, keyword: str) -> str:
+    """Give the text of an element, "" if it has none: pydicom warns of values ill formed."""
+    stated = data.get_item(keyword)
     value = b"" if stated is None else stated.value or b""
     text = value.decode("ascii", errors="replace") if isinstance(value, bytes) else str(value)
     return text.strip("\0 ")
@@ -127,6 +151,13 @@ def _image_type(path: Path) -> Sequence[str]:
 def _header(path: Path) -> pydicom.Dataset:
     """Read what tells slides apart; empty for a file that is no DICOM or is gone."""
     try:
-        return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_HEADER))
+        return _read_header(path)
     except _ERRORS:
+        return pydicom.Dataset()
+
+
+def _read_header(path: Path) -> pydicom.Dataset:
+    try:
+        return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_HEADER))
+    except InvalidDicomError:
         return pydicom.Dataset()

@@ -14,6 +14,7 @@ from PIL import Image, ImageOps
 
 from cohorts.errors import AccessError, ImageError
 from feature_extraction.sources.canvas import Rgb, one_line
+from feature_extraction.sources.sample_depth import bits_held, high_byte
 
 # A field of view has a few million pixels. More than this is a slide, or a file made to exhaust
 # memory; Pillow's own limit lies higher and only warns.
@@ -210,16 +211,14 @@ def _deep_tiff(page: tifffile.TiffPage, bits: int) -> Image.Image:
 
 
 def _eight_bits(samples: NDArray[np.uint16], bits: int) -> NDArray[np.uint8]:
-    """Take the high 8 bits of (H, W) or (H, W, S) samples; never a stretch to their own range."""
+    """Take the high 8 bits of (H, W) or (H, W, S) samples."""
     channels = samples.shape[2] if samples.ndim == 3 else 1
     transparent = samples.ndim == 3 and channels in {2, 4}
     colour = samples[..., :-1] if transparent else samples
-    # Bright glass fills a camera's range: what stays below 4096 all over has 12 bits, not 16.
-    held = 12 if bits == 16 and colour.max() < 1 << 12 else bits
-    eight = (colour >> (held - 8)).astype(np.uint8)
+    eight = high_byte(colour, bits_held(bits, int(colour.max())))
     if not transparent:
         return eight
-    return np.concatenate([eight, (samples[..., -1:] >> (bits - 8)).astype(np.uint8)], axis=2)
+    return np.concatenate([eight, high_byte(samples[..., -1:], bits)], axis=2)
 
 
 def _as_image(pixels: NDArray[np.uint8], *, premultiplied: bool = False) -> Image.Image:

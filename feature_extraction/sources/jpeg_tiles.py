@@ -5,8 +5,10 @@ to OpenSlide's on opening.
 """
 
 import os
+import struct
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from threading import Lock
 from typing import Self
 
 import numpy as np
@@ -28,6 +30,7 @@ TIFF_ERRORS = (
     RuntimeError,
     TypeError,
     ValueError,
+    struct.error,
 )
 # Formats that are one grid of tiles from the top left. Others overlap their tiles (Ventana,
 # Trestle), shift them (Leica, Philips) or have none (Hamamatsu).
@@ -49,14 +52,23 @@ class OpenBytes:
     """A file of which several threads read different parts without waiting for each other."""
 
     def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(path, os.O_RDONLY)
+        # Windows would take the end of a line, and of a text, for more than bytes.
+        self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        self._place = Lock()
 
     def read(self, offset: int, count: int) -> bytes:
         """Read `count` bytes; ValueError if the file ends before."""
-        content = os.pread(self._descriptor, count, offset)
+        content = self._part(offset, count)
         if len(content) < count:
             raise ValueError(f"the file ends at byte {offset + len(content)}, within a tile")
         return content
+
+    def _part(self, offset: int, count: int) -> bytes:
+        if hasattr(os, "pread"):
+            return os.pread(self._descriptor, count, offset)
+        with self._place:  # on Windows a file has one place to read from
+            os.lseek(self._descriptor, offset, os.SEEK_SET)
+            return os.read(self._descriptor, count)
 
     def close(self) -> None:
         """Close the file."""

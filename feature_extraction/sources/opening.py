@@ -1,6 +1,7 @@
 """Choose the reader for what a manifest row names."""
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import openslide
@@ -11,7 +12,7 @@ from feature_extraction.sources.colour_profile import in_srgb
 from feature_extraction.sources.image_source import ImageSource
 from feature_extraction.sources.openslide_source import OpenSlideCanvas
 from feature_extraction.sources.slide_files import files_of_slide
-from feature_extraction.sources.tiff_source import TiffCanvas, is_ome
+from feature_extraction.sources.tiff_source import TiffCanvas, is_misread_by_openslide
 
 
 def open_source(slide: Slide, *, icc: bool = True) -> Source:
@@ -39,7 +40,7 @@ class SlideSource:
         """The file's name."""
         return (self._path.name,)
 
-    @property
+    @cached_property
     def files(self) -> Sequence[Path]:
         """The file, and those beside it that hold its pixels."""
         return files_of_slide(self._path)
@@ -92,8 +93,8 @@ def open_slide(path: Path) -> Canvas:
 def _readers_of(path: Path) -> Sequence[Callable[[Path], Canvas]]:
     if path.suffix.lower() == ".dcm":
         return (OpenSlideCanvas, _open_dicom)
-    # OpenSlide takes the first page of an OME-TIFF for the slide, be it one channel of many.
-    if openslide.OpenSlide.detect_format(path) == "generic-tiff" and is_ome(path):
+    kind = openslide.OpenSlide.detect_format(path)
+    if kind == "generic-tiff" and is_misread_by_openslide(path):
         return (TiffCanvas,)
     return (OpenSlideCanvas, TiffCanvas)
 

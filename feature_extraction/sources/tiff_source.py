@@ -14,7 +14,7 @@ from feature_extraction.sources.canvas import Rgb, UnopenableError, square_mpp
 from feature_extraction.sources.jpeg_tiles import TIFF_ERRORS, OpenBytes, pages_of
 from feature_extraction.sources.pyramid_canvas import PyramidCanvas
 from feature_extraction.sources.resolution import imagej_mpp, ome_mpp, tag_mpp
-from feature_extraction.sources.tiff_pages import tile_grid, why_unreadable
+from feature_extraction.sources.tiff_pages import held_bits, tile_grid, why_unreadable
 from feature_extraction.sources.tile_grid import TileCache
 from feature_extraction.units import Mpp
 
@@ -39,8 +39,10 @@ class TiffCanvas(PyramidCanvas):
                     raise UnopenableError(path.name, f"tifffile: {reason}")
                 self._file, cache = OpenBytes(path), TileCache()
                 on_failure.callback(self._file.close)
+                held = held_bits(pages, self._file)
                 self._grids = [
-                    tile_grid(page, self._file, cache, level) for level, page in enumerate(pages)
+                    tile_grid(page, self._file, cache, level, held)
+                    for level, page in enumerate(pages)
                 ]
                 self._stated = _stated_mpp(tiff, pages[0])
                 profile = pages[0].tags.get("InterColorProfile")
@@ -77,11 +79,15 @@ class TiffCanvas(PyramidCanvas):
         return grid.read(x, y, width, height)
 
 
-def is_ome(path: Path) -> bool:
-    """Tell whether a TIFF says in OME-XML what its pages are, which OpenSlide does not read."""
+def is_misread_by_openslide(path: Path) -> bool:
+    """Tell whether OpenSlide would take a TIFF of no maker, but for something else than it is.
+
+    It takes the first page of an OME-TIFF for the slide, be it one channel of many, and the 12 bits
+    of a camera for 16, which makes them nearly black.
+    """
     try:
         with tifffile.TiffFile(path, _multifile=False) as tiff:
-            return bool(tiff.is_ome)
+            return bool(tiff.is_ome or tiff.pages.first.bitspersample > 8)
     except TIFF_ERRORS:
         return False
 
@@ -137,7 +143,8 @@ def _is_reduced(page: tifffile.TiffPage, finest: tifffile.TiffPage) -> bool:
     across = finest.imagewidth / page.imagewidth
     down = finest.imagelength / page.imagelength
     one_pixel = 1 / page.imagewidth + 1 / page.imagelength
-    alike = page.samplesperpixel == finest.samplesperpixel
+    samples = page.samplesperpixel, page.bitspersample
+    alike = samples == (finest.samplesperpixel, finest.bitspersample)
     return alike and min(across, down) > 1.2 and abs(across / down - 1) <= one_pixel
 
 

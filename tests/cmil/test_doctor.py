@@ -1,5 +1,6 @@
 """What `cmil doctor` finds on machines and studies that are well, and on those that are not."""
 
+import errno
 import json
 import os
 import threading
@@ -110,12 +111,22 @@ def test_a_folder_that_cannot_be_written_to(tmp_path: Path) -> None:
     assert "cannot be written to" in check.finding
 
 
-def test_a_file_system_without_locks_is_a_warning(tmp_path: Path, monkeypatch) -> None:
+def test_a_file_system_without_locks_is_a_problem(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr("filelock.FileLock", lambda path, timeout: nullcontext())
     check = found(machine_checks.disk(tmp_path))["locks"]
-    assert check.state == "warning"
+    assert check.state == "problem"
     assert "not kept out" in check.finding
     assert list(tmp_path.iterdir()) == []
+
+
+def test_locks_that_cannot_be_had_are_a_problem(tmp_path: Path, monkeypatch) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(pytest.importorskip("fcntl"), "flock", flock)
+    check = found(machine_checks.disk(tmp_path))["locks"]
+    assert check.state == "problem"
+    assert "No locks available" in check.finding and "mount the share with locks" in check.finding
 
 
 def test_too_many_threads_are_a_warning(monkeypatch) -> None:

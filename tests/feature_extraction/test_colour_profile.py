@@ -106,6 +106,14 @@ def test_srgb_needs_no_transform(swapped) -> None:
     assert srgb_transform("a", swapped) is not None
 
 
+def test_images_of_one_profile_share_its_transform_and_not_its_fault(swapped) -> None:
+    damaged = swapped[:200]
+    assert srgb_transform("a", swapped) is srgb_transform("b", bytes(bytearray(swapped)))
+    for name in ("one.png", "other.png"):
+        with pytest.raises(ImageError, match=f'"{name}" is damaged'):
+            srgb_transform(name, damaged)
+
+
 @pytest.mark.shared
 def test_the_profile_of_a_real_slide_is_found(real_slide, slide_at) -> None:
     with open_source(slide_at(real_slide("boxes.tiff"))).open(0) as canvas:

@@ -6,6 +6,7 @@ import numpy as np
 import openslide
 import pydicom
 import pytest
+from pydicom.dataelem import RawDataElement
 
 from cohorts.errors import ImageError
 from cohorts.pyramid_tiff import write_pyramid
@@ -97,6 +98,89 @@ def test_the_files_of_a_slide_are_those_of_its_series(dicom_slide, tmp_path: Pat
     assert sorted(files) == sorted(tmp_path.glob("jpeg*.dcm"))
     assert len(files) == 3
     assert list(series_of(tmp_path / "other.dcm")) == [tmp_path / "other.dcm"]
+
+
+@pytest.mark.parametrize(
+    ("stated", "power"),
+    [
+        (b"20", 20.0),
+        (b"40.0 ", 40.0),
+        (b"20\\40 ", None),
+        (b"abc ", None),
+        (b"", None),
+        (b"-4", None),
+        (b"inf ", None),
+    ],
+)
+def test_an_objective_that_is_none_is_no_hint(
+    dicom_slide, tmp_path: Path, stated: bytes, power: float | None
+) -> None:
+    data = pydicom.dcmread(dicom_slide("rle"))
+    light = data.OpticalPathSequence[0]
+    tag = pydicom.tag.Tag("ObjectiveLensPower")
+    light[tag] = RawDataElement(tag, "DS", len(stated), stated, 0, False, True)
+    data.save_as(tmp_path / "a.dcm")
+    assert stated in (tmp_path / "a.dcm").read_bytes()
+    with WsiDicomCanvas(tmp_path / "a.dcm") as canvas:
+        assert canvas.magnification == power
+        assert canvas.thumbnail(64).shape == (48, 64, 3)
+
+
+def test_a_slide_without_light_path_is_refused(dicom_slide, tmp_path: Path) -> None:
+    data = pydicom.dcmread(dicom_slide("rle"))
+    data.OpticalPathSequence = []
+    data.save_as(tmp_path / "a.dcm")
+    with pytest.raises(ImageError, match=r'"a\.dcm"'):
+        WsiDicomCanvas(tmp_path / "a.dcm")
+
+
+def test_the_header_of_a_file_is_read_again_only_when_it_changed(
+    dicom_slide, tmp_path: Path, slide_at, monkeypatch
+) -> None:
+    for file in dicom_slide("jpeg").parent.iterdir():
+        shutil.copy(file, tmp_path)
+    (tmp_path / "other.dcm").write_bytes(b"not DICOM")
+    paths = sorted(tmp_path.glob("*.dcm"))
+    read: list[Path] = []
+
+    def counted(path: Path, **options: object) -> pydicom.Dataset:
+        read.append(path)
+        return dcmread(path, **options)
+
+    dcmread = pydicom.dcmread
+    monkeypatch.setattr(pydicom, "dcmread", counted)
+    sources = [open_source(slide_at(path)) for path in paths]
+    first = [list(source.files) for source in sources]
+    assert sorted(read) == paths
+    assert [list(source.files) for source in sources] == first
+    assert sorted(len(files) for files in first) == [1, *[len(paths) - 1] * (len(paths) - 1)]
+
+    copied = tmp_path / "other.dcm"
+    shutil.copy(next(path for path in paths if path != copied), copied)
+    assert [len(source.files) for source in sources] == [len(files) for files in first]
+    again = series_of(copied)
+    assert len(again) == len(paths)
+    assert read[len(paths) :] == [copied]
+
+
+def test_a_header_that_could_not_be_read_is_tried_again(
+    dicom_slide, tmp_path: Path, monkeypatch
+) -> None:
+    """As when a network share fails for a moment."""
+    for file in dicom_slide("jpeg").parent.iterdir():
+        shutil.copy(file, tmp_path)
+    first, *others = sorted(tmp_path.glob("*.dcm"))
+
+    def unreachable(path: Path, **options: object) -> pydicom.Dataset:
+        if path in others:
+            raise OSError("the network share is gone")
+        return dcmread(path, **options)
+
+    dcmread = pydicom.dcmread
+    with monkeypatch.context() as patch:
+        patch.setattr(pydicom, "dcmread", unreachable)
+        assert list(series_of(first)) == [first]
+    assert list(series_of(first)) == [first, *others]
 
 
 def test_a_damaged_frame_is_named_with_its_place(dicom_slide, tmp_path: Path) -> None:

@@ -7,7 +7,9 @@ import pytest
 
 from cohorts.manifest import Cohort, read_cohort
 from cohorts.settings import CohortSettings
-from feature_extraction.duplicates import find_duplicates, first_of_each
+from feature_extraction import duplicates
+from feature_extraction.duplicates import find_duplicates
+from feature_extraction.failures import FAILURES
 
 
 def picture(seed: int) -> np.ndarray:
@@ -31,11 +33,6 @@ def cohort(tmp_path: Path) -> Callable[[Sequence[tuple[str, str]]], Cohort]:
 def write(path: Path, image: np.ndarray) -> None:
     path.parent.mkdir(exist_ok=True, parents=True)
     assert cv2.imwrite(str(path), image)
-
-
-def test_the_first_of_each_digest_counts() -> None:
-    assert first_of_each(["a", "b", "a", "c", "b"], {"c"}).tolist() == [True, True, *[False] * 3]
-    assert first_of_each([]).shape == (0,)
 
 
 def test_copies_are_found_between_patients_and_counted_within(tmp_path: Path, cohort) -> None:
@@ -86,6 +83,28 @@ def test_what_cannot_be_read_is_listed_and_the_rest_is_compared(tmp_path: Path, 
         'slide "S3" (manifest row 5)',
     ]
     assert 'image "0.png" cannot be decoded' in report.unreadable[0]
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("where", ["open_source", "looks_of"])
+def test_no_failure_of_one_image_ends_the_search(
+    tmp_path: Path, cohort, monkeypatch, failure: type[Exception], where: str
+) -> None:
+    for patient in "ab":
+        write(tmp_path / patient / "1.png", picture(1))
+        write(tmp_path / patient / "2.png", picture(2))
+    genuine, calls = getattr(duplicates, where), []
+
+    def failing_once(given: object) -> object:
+        calls.append(given)
+        if len(calls) == 1:
+            raise failure("no\nmore")
+        return genuine(given)
+
+    monkeypatch.setattr(duplicates, where, failing_once)
+    report = find_duplicates(cohort([("A", "a"), ("B", "b")]))
+    assert report.unreadable == ('slide "S0" (manifest row 2): no more',)
+    assert report.images == (2 if where == "open_source" else 3)
 
 
 def test_whole_slides_are_compared_by_their_thumbnails(

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from cohorts.errors import EncoderError
 from feature_extraction import ExtractionSettings
-from feature_extraction.encoders import load_encoder
+from feature_extraction.encoders import Encoder, load_encoder
 from feature_extraction.encoders.probe import draw_probe
 from feature_extraction.encoders.torchvision_operators import declare_torchvision_operators
 
@@ -359,3 +359,23 @@ def test_a_preset_without_a_network_says_where_its_weights_are(
 
 def test_a_hub_name_needs_an_owner(chosen: Choose) -> None:
     assert "hf-hub:OWNER/NAME" in message_of(chosen(encoder="hf-hub:uni"))
+
+
+def test_a_batch_that_does_not_fit_the_gpu_is_named_with_its_size() -> None:
+    """The runtime stands for a GPU that holds four patches."""
+
+    class Small:
+        backend, precision, device, in_flight = "torch", "float32", torch.device("cuda"), 2
+
+        def start(self, patches: np.ndarray) -> Callable[[], np.ndarray]:
+            if len(patches) > 4:
+                raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate")
+            return lambda: patches[:, 0, 0].astype(np.float32)
+
+    encoder = Encoder("small", "digest", 3, 8, Small())
+    batches = [np.full((size, 8, 8, 3), size, np.uint8) for size in (4, 3, 5)]
+    stream = encoder.stream(batches)
+    assert np.unique(next(stream)).tolist() == [4]
+    with pytest.raises(EncoderError, match="of 5 patches; lower batch_size") as refusal:
+        list(stream)
+    assert len(str(refusal.value).splitlines()) == 1

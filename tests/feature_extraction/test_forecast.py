@@ -139,6 +139,21 @@ def test_slides_that_will_fail_are_named_as_extraction_names_them(
     assert forecast(cohort_of(*paths), replace(extraction, retry_failed=True)).failing
 
 
+def test_a_bag_that_the_rule_empties_is_forecast_to_fail(
+    tmp_path: Path, cohort: Cohort, chosen
+) -> None:
+    impossible = Extraction(chosen(keep=PatchRule(min_stained=1)), tmp_path / "bags")
+    extract(cohort, Extraction(chosen(), impossible.out))
+    before = forecast(cohort, impossible)  # the rule is still to be applied
+    reasons = [o.reason for o in extract(cohort, impossible)]
+    after = forecast(cohort, impossible)  # it was applied
+    assert before.failing == after.failing == reasons
+    assert "no patch passes the rule (" in reasons[0]
+    assert set(states(forecast(cohort, Extraction(chosen(), impossible.out))).values()) == {
+        "filter"
+    }
+
+
 def test_a_large_folder_is_estimated_from_a_sample(tmp_path: Path, smear: Draw, chosen) -> None:
     pictures = [smear(96, 80, seed) for seed in range(45)]
     cohort = cohort_of(folder_of(tmp_path / "many", *pictures))

@@ -1,3 +1,4 @@
+import os
 import struct
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,11 @@ import pytest
 import tifffile
 
 from cohorts.errors import ImageError
-from feature_extraction.sources.jpeg_tiles import INTERPOLATION_DIFFERENCE, decode_jpeg
+from feature_extraction.sources.jpeg_tiles import (
+    INTERPOLATION_DIFFERENCE,
+    OpenBytes,
+    decode_jpeg,
+)
 from feature_extraction.sources.openslide_source import OpenSlideCanvas
 from feature_extraction.sources.tile_grid import TileCache, TileGrid
 
@@ -136,6 +141,23 @@ def test_a_damaged_tile_is_named_with_its_place(tmp_path: Path, noisy) -> None:
         with pytest.raises(ImageError, match=r'"a\.tif" cannot be read at x 700, y 250') as refusal:
             canvas.read_region(700, 250, 100, 100)
     assert len(str(refusal.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("with_pread", [True, False])
+def test_threads_read_parts_of_a_file_with_and_without_pread(
+    tmp_path: Path, monkeypatch, with_pread: bool
+) -> None:
+    """Windows has no os.pread."""
+    if not with_pread:
+        monkeypatch.delattr(os, "pread", raising=False)
+    content = np.random.default_rng(0).bytes(20_000) + b"\r\n\x1a" * 50
+    (tmp_path / "a").write_bytes(content)
+    parts = [(start, 150) for start in range(0, 20_000, 7)] * 3
+    with OpenBytes(tmp_path / "a") as file, ThreadPoolExecutor(8) as pool:
+        read = list(pool.map(lambda part: file.read(*part), parts))
+        assert read == [content[start : start + count] for start, count in parts]
+        with pytest.raises(ValueError, match="the file ends at byte 20150"):
+            file.read(20_100, 60)
 
 
 def test_threads_that_read_at_once_get_the_same_pixels(pyramid, noisy) -> None:

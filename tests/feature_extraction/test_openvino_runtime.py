@@ -1,4 +1,5 @@
 import importlib.util
+import subprocess
 import sys
 
 import numpy as np
@@ -79,6 +80,27 @@ def test_int8_is_the_same_on_every_run_and_near_float32(exact: np.ndarray) -> No
     vectors = first.start(PATCHES)()
     np.testing.assert_array_equal(again.start(PATCHES)(), vectors)
     assert 0.9 < lowest_cosine(exact, vectors) < 1 - 1e-7
+
+
+def test_quantisation_leaves_the_output_to_results() -> None:
+    """In a process of its own, which loads NNCF for the first time and then again."""
+    program = """
+from torch import nn
+
+from feature_extraction.encoders.openvino_runtime import OpenVinoRuntime
+from feature_extraction.encoders.probe import draw_probe
+from feature_extraction.encoders.runtime import OnPixels
+
+for _ in range(2):
+    layers = nn.Sequential(nn.Conv2d(3, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    OpenVinoRuntime(OnPixels(layers, (0, 0, 0), (1, 1, 1)), "int8", draw_probe(2, 32))
+print("{}")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "{}\n"
+    assert "Statistics collection" in done.stderr
 
 
 def test_a_network_that_cannot_be_converted_is_an_error_of_one_line() -> None:

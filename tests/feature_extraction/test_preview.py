@@ -220,6 +220,14 @@ def test_preview_of_an_earlier_bag_does_not_stay(study: tuple[Cohort, Path]) -> 
     assert not preview_path(bags, "good").exists()
 
 
+def test_preview_of_a_bag_that_is_gone_does_not_stay(study: tuple[Cohort, Path]) -> None:
+    cohort, bags = study
+    states(cohort, bags)
+    bag_path(bags, "good").unlink()
+    assert states(cohort, bags) == {"gone": "failed"}
+    assert not list((bags / "preview").iterdir())
+
+
 def test_damaged_bag_is_listed(study: tuple[Cohort, Path]) -> None:
     cohort, bags = study
     bag_path(bags, "good").write_bytes(b"no bag")

@@ -25,7 +25,7 @@ from cohorts.errors import EncoderError, SettingsError
 from cohorts.manifest import Cohort, Slide, SourceKind
 from feature_extraction.extract import extract
 from feature_extraction.ray_engine import extract_on_ray, places_for_workers
-from feature_extraction.slide_job import Extraction
+from feature_extraction.slide_job import Extraction, SlideJob
 from feature_extraction.slide_record import SlideOutcome
 
 pytestmark = pytest.mark.skipif(
@@ -319,3 +319,23 @@ def test_room_for_workers(nodes, threads: int, places: int, claim: dict[str, int
 def test_a_cluster_without_room(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="choose --threads 8 or less"):
         places_for_workers([node(CPU=8), node(CPU=2)], 16)
+
+
+def test_processors_are_counted_where_the_system_names_no_affinity(
+    tmp_path: Path, chosen, slide_at, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on macOS."""
+    started: dict[str, object] = {}
+
+    def init(**options: object) -> None:
+        started.update(options)
+        raise RuntimeError("no more is asked here")
+
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 37)
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    monkeypatch.setattr("ray.init", init)
+    jobs = [SlideJob(slide_at(tmp_path / "a.tif"))]
+    with pytest.raises(SettingsError, match="no more is asked here"):
+        list(extract_on_ray()(jobs, Extraction(chosen(), tmp_path)))
+    assert started["num_cpus"] == 37

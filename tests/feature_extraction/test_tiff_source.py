@@ -11,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cohorts.errors import ImageError
+from feature_extraction.sources import open_source
+from feature_extraction.sources.image_decoding import decode_image
 from feature_extraction.sources.openslide_source import OpenSlideCanvas
-from feature_extraction.sources.tiff_source import TiffCanvas, is_ome
+from feature_extraction.sources.tiff_source import TiffCanvas, is_misread_by_openslide
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +109,88 @@ def test_what_is_no_stained_slide_is_refused(tmp_path: Path, shape, options, sai
     assert len(str(refusal.value).splitlines()) == 1
 
 
+def deep_pyramid(path: Path, bits: int, *, stated: int | None = None, **options) -> np.ndarray:
+    """Writes a slide, dark on the left and bright glass on the right, on two levels of 16 bits.
+
+    Gives what level 0 has to look like.
+    """
+    eight = np.repeat(np.linspace(20, 240, 256).astype(np.uint8)[None], 128, axis=0)
+    eight = np.stack([eight, eight // 2, eight], axis=2)
+    deep = eight.astype(np.uint16) << (bits - 8)
+    tags = [] if stated is None else [(281, "H", 3, (stated,) * 3, True)]
+    with tifffile.TiffWriter(path) as tiff:
+        named = {"photometric": "rgb", "metadata": None, "extratags": tags}
+        tiff.write(deep, **named, **options)
+        tiff.write(deep[::2, ::2], subfiletype=1, **named, **options)
+    return eight
+
+
+@pytest.mark.parametrize("bits", [12, 16])
+@pytest.mark.parametrize(
+    "options", [{"tile": (64, 64)}, {"tile": (64, 64), "compression": "zlib"}, {}], ids=str
+)
+def test_every_part_of_a_slide_of_12_or_16_bits_is_as_bright(
+    tmp_path: Path, slide_at, bits: int, options
+) -> None:
+    """The dark side alone would pass for 12 bits; OpenSlide takes 12 for 16."""
+    path = tmp_path / "a.tif"
+    eight = deep_pyramid(path, bits, **options)
+    with open_source(slide_at(path)).open(0) as canvas:
+        assert canvas.reader == "tifffile"
+        for x in (0, 60, 192):
+            part = eight[32:96, x : x + 64]
+            np.testing.assert_array_equal(canvas.read_region(x, 32, 64, 64), part)
+        np.testing.assert_array_equal(canvas.thumbnail(128), eight[::2, ::2])
+
+
+def test_slides_and_images_are_told_apart_in_depth_by_one_rule(tmp_path: Path) -> None:
+    for brightest in (255, 4095, 4096, 65535):
+        deep = np.linspace(0, brightest, 64 * 64).astype(np.uint16).reshape(64, 64)
+        tifffile.imwrite(tmp_path / "a.tif", deep)
+        with TiffCanvas(tmp_path / "a.tif") as canvas:
+            seen = canvas.thumbnail(64)
+        np.testing.assert_array_equal(seen, decode_image(tmp_path / "a.tif").pixels)
+        assert seen.max() == (brightest >> 4 if brightest < 4096 else brightest >> 8)
+
+
+def test_a_slide_that_states_its_brightest_value_is_believed(tmp_path: Path) -> None:
+    for bits, stated, shift in ((12, 16383, 8), (16, 4095, 4), (12, 65535, 4), (12, 0, 4)):
+        eight = deep_pyramid(tmp_path / "a.tif", bits, stated=stated)
+        with TiffCanvas(tmp_path / "a.tif") as canvas:
+            expected = np.minimum((eight.astype(np.uint16) << (bits - 8)) >> shift, 255)
+            np.testing.assert_array_equal(canvas.read_region(99, 0, 128, 128), expected[:, 99:227])
+
+
+def test_what_is_brighter_than_was_measured_is_white(tmp_path: Path) -> None:
+    """A pixel that the coarser level lost may not wrap round to black."""
+    deep = np.full((128, 128), 4000, np.uint16)
+    deep[3, 3] = 4100
+    with tifffile.TiffWriter(tmp_path / "a.tif") as tiff:
+        tiff.write(deep, metadata=None)
+        tiff.write(deep[::2, ::2], subfiletype=1, metadata=None)
+    with TiffCanvas(tmp_path / "a.tif") as canvas:
+        seen = canvas.read_region(2, 2, 2, 2)[..., 0]
+    assert seen.tolist() == [[250, 250], [250, 255]]
+
+
+def test_a_smaller_image_of_another_depth_is_no_level(tmp_path: Path) -> None:
+    for kind, factor in ((np.uint8, 256), (np.uint16, 1)):
+        with tifffile.TiffWriter(tmp_path / "a.tif") as tiff:
+            tiff.write(np.full((128, 128), 100 * 256 // factor, kind), metadata=None)
+            other = np.uint16 if kind is np.uint8 else np.uint8
+            tiff.write(np.full((64, 64), 7, other), subfiletype=1, metadata=None)
+        with TiffCanvas(tmp_path / "a.tif") as canvas:
+            assert np.unique(canvas.thumbnail(64)).tolist() == [100]
+
+
+def test_opacity_has_all_bits_of_its_channel(tmp_path: Path) -> None:
+    deep = np.full((64, 64, 4), 2048, np.uint16)
+    deep[..., 3] = 65535
+    tifffile.imwrite(tmp_path / "a.tif", deep, photometric="rgb", extrasamples=["unassalpha"])
+    with TiffCanvas(tmp_path / "a.tif") as canvas:
+        assert np.unique(canvas.thumbnail(64)).tolist() == [128]
+
+
 @pytest.mark.parametrize("kind", [np.float32, np.uint32, np.bool_])
 def test_pixels_of_unknown_range_are_refused(tmp_path: Path, kind: type) -> None:
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((64, 64), kind))
@@ -133,7 +217,7 @@ def test_levels_are_found_and_labels_left_alone(tmp_path: Path, how: str) -> Non
             tiff.write(levels[0], tile=(64, 64), photometric="rgb", subifds=2)
             for level in levels[1:]:
                 tiff.write(level, tile=(64, 64), photometric="rgb", subfiletype=1)
-    assert is_ome(path) == (how == "ome")
+    assert is_misread_by_openslide(path) == (how == "ome")
     with TiffCanvas(path) as canvas:
         assert canvas.dimensions == (768, 512)
         assert [int(canvas.read_region(0, 0, 64 * n, 64).mean()) for n in (1, 2, 4, 8)] == [
@@ -304,10 +388,34 @@ def test_a_damaged_file_is_read_or_refused(tmp_path_factory, picture, compressio
         assert (pixels.dtype, pixels.ndim, pixels.shape[2]) == (np.uint8, 3, 3)
 
 
+@pytest.mark.parametrize("bigtiff", [False, True])
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+def test_a_file_cut_short_anywhere_is_read_or_refused(
+    tmp_path: Path, slide_at, picture: np.ndarray, bigtiff: bool, byteorder: str
+) -> None:
+    """The directory of tags comes first in the file, so each of its parts is cut through."""
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path, bigtiff=bigtiff, byteorder=byteorder) as tiff:
+        tiff.write(picture[:64, :64], photometric="rgb", tile=(64, 64), compression="zlib")
+    content = path.read_bytes()
+    refused = 0
+    for length in range(min(200, len(content) - 1) + 1):
+        path.write_bytes(content[:length])
+        is_misread_by_openslide(path)
+        try:
+            with open_source(slide_at(path)).open(0) as canvas:
+                canvas.thumbnail(64)
+        except ImageError as error:
+            assert '"a.tif"' in str(error)
+            assert len(str(error).splitlines()) == 1
+            refused += 1
+    assert refused == length + 1
+
+
 def test_what_is_no_tiff_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.tif").write_text("not a slide")
     for name in ("a.tif", "none.tif"):
         with pytest.raises(ImageError, match=name):
             TiffCanvas(tmp_path / name)
-    assert not is_ome(tmp_path / "a.tif")
+    assert not is_misread_by_openslide(tmp_path / "a.tif")
     assert openslide.OpenSlide.detect_format(tmp_path / "a.tif") is None
