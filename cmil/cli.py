@@ -40,7 +40,7 @@ Manifest = Annotated[
 ]
 Weights = Annotated[
     Path | None,
-    typer.Option(metavar="FILE.safetensors", help="Encoder weights instead of the study's."),
+    typer.Option(metavar="FILE", help="Encoder weights, .safetensors or .pth, not the study's."),
 ]
 Bags = Annotated[Path | None, typer.Option(metavar="DIR", help="Bags made elsewhere.")]
 Model = Annotated[Path | None, typer.Option(metavar="DIR", help="Model bundle made elsewhere.")]
