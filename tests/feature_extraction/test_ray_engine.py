@@ -240,6 +240,7 @@ def test_no_cluster_at_the_address(cluster: str, cohort: Cohort, tmp_path: Path,
 
 
 STARTED_HERE = """
+import signal
 import sys
 from pathlib import Path
 import torch
@@ -249,6 +250,8 @@ from feature_extraction.ray_engine import extract_on_ray
 from feature_extraction.slide_job import Extraction, SlideJob
 
 if __name__ == "__main__":
+    # Ignored where the tests run in the background.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     torch.set_num_threads(1)
     large, out = (Path(argument) for argument in sys.argv[1:])
     job = SlideJob(Slide("large", "P", large, SourceKind.SLIDE, None, 2))
