@@ -59,7 +59,7 @@ def read_shard(text: str) -> tuple[int, int]:
 
 def extract_bags(study: Study, work: Work | None = None) -> Sequence[str]:
     """Embed every slide of the study, or of a shard; give one line for each that failed."""
-    from feature_extraction.extract import extract, jobs_of
+    from feature_extraction.extract import extract, jobs_of, shared_images
 
     work = work or Work()
     refuse_contradictions(study, work)
@@ -76,6 +76,8 @@ def extract_bags(study: Study, work: Work | None = None) -> Sequence[str]:
                 shard=work.shard,
                 on_slide=_teller(advance),
             )
+    for line in shared_images(study.manifest.slides, study.bags):
+        say(f"warning: {line}")
     return _summed_up(outcomes)
 
 

@@ -5,7 +5,6 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from cohorts.errors import DataError
 from cohorts.manifest import Cohort, Slide
 from feature_extraction.encoders import load_encoder
 from feature_extraction.identity import SourceIdentity, images_of
@@ -57,8 +56,6 @@ def extract(
     ------
     EncoderError
         If the encoder cannot be built. A slide's own error is in its outcome, not raised.
-    DataError
-        If an image is in two patients.
     """
     jobs = jobs_of(cohort, shard)
     outcomes: dict[str, SlideOutcome] = {}
@@ -67,7 +64,6 @@ def extract(
             on_slide(outcome)
         outcomes[outcome.slide_id] = outcome
     write_slide_table(extraction.out, cohort.slides)
-    refuse_shared_images(cohort.slides, extraction.out)
     return [outcomes[job.slide.slide_id] for job in jobs]
 
 
@@ -138,13 +134,11 @@ def extract_here(on_patches: OnPatches = lambda _id, _done, _all: None) -> Engin
     return run
 
 
-def refuse_shared_images(slides: Sequence[Slide], out: Path) -> None:
-    """Make sure that no image belongs to two patients, as far as their bytes were read.
+def shared_images(slides: Sequence[Slide], out: Path) -> list[str]:
+    """Give a line for each pair of slides of two patients that share images, byte for byte.
 
-    Raises
-    ------
-    DataError
-        With one line for each pair of slides that share images.
+    As far as their bytes were read. It is an error of the cohort, which `cmil cohort check
+    --images` refuses; here the bags are made already, and whoever reads the line decides.
     """
     first_seen: dict[str, Slide] = {}
     shared: dict[tuple[Slide, Slide], int] = defaultdict(int)
@@ -155,11 +149,9 @@ def refuse_shared_images(slides: Sequence[Slide], out: Path) -> None:
             first = first_seen.setdefault(image, slide)
             if first.patient_id != slide.patient_id:
                 shared[first, slide] += 1
-    if shared:
-        lines = [
-            f'slides "{a.slide_id}" of patient "{a.patient_id}" (manifest row {a.row}) and '
-            f'"{b.slide_id}" of patient "{b.patient_id}" (row {b.row}) share {count} images, byte '
-            "for byte; an image belongs to one patient: correct the manifest or the folders"
-            for (a, b), count in shared.items()
-        ]
-        raise DataError("\n".join(lines))
+    return [
+        f'slides "{a.slide_id}" of patient "{a.patient_id}" (manifest row {a.row}) and '
+        f'"{b.slide_id}" of patient "{b.patient_id}" (row {b.row}) share {count} images, byte '
+        "for byte; an image belongs to one patient: correct the manifest or the folders"
+        for (a, b), count in shared.items()
+    ]

@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from cohorts.errors import AccessError, DataError
+from cohorts.errors import AccessError
 from cohorts.manifest import Cohort, Slide, SourceKind
 from feature_extraction import ExtractionSettings, read_bag
 from feature_extraction.colour_sample import fit_development_reference
-from feature_extraction.extract import extract, extract_here
+from feature_extraction.extract import extract, extract_here, shared_images
 from feature_extraction.slide_job import Extraction
 from feature_extraction.slide_record import SlideOutcome
 
@@ -81,7 +81,7 @@ def test_a_copied_slide_counts_once(tmp_path: Path, smear: Draw, pyramid, chosen
     assert [o.state for o in outcomes] == ["made", "duplicate"]
 
 
-def test_an_image_of_two_patients_is_an_error_that_keeps_the_bags(
+def test_an_image_of_two_patients_is_told(
     tmp_path: Path, smear: Draw, chosen
 ) -> None:
     a, b, c = (smear(64, 64, seed) for seed in range(3))
@@ -90,11 +90,10 @@ def test_an_image_of_two_patients_is_an_error_that_keeps_the_bags(
         P1={"S1": folder_of(tmp_path / "s1", a, b)},
         P2={"S2": folder_of(tmp_path / "s2", c, a)},
     )
-    with pytest.raises(DataError) as refusal:
-        extract(cohort, Extraction(chosen(min_stained=0), tmp_path / "bags"))
-    assert '"S1" of patient "P1" (manifest row 2) and "S2" of patient "P2" (row 3)' in str(
-        refusal.value
-    )
+    extract(cohort, Extraction(chosen(min_stained=0), tmp_path / "bags"))
+    (line,) = shared_images(cohort.slides, tmp_path / "bags")
+    assert '"S1" of patient "P1" (manifest row 2) and "S2" of patient "P2" (row 3)' in line
+    assert "share 1 images" in line
     assert len(list((tmp_path / "bags").glob("*.h5"))) == 2
 
 
