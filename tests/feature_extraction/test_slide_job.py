@@ -81,9 +81,7 @@ def test_a_copied_slide_counts_once(tmp_path: Path, smear: Draw, pyramid, chosen
     assert [o.state for o in outcomes] == ["made", "duplicate"]
 
 
-def test_an_image_of_two_patients_is_told(
-    tmp_path: Path, smear: Draw, chosen
-) -> None:
+def test_an_image_of_two_patients_is_told(tmp_path: Path, smear: Draw, chosen) -> None:
     a, b, c = (smear(64, 64, seed) for seed in range(3))
     cohort = cohort_of(
         tmp_path,
