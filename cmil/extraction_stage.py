@@ -177,16 +177,13 @@ def colour_reference(study: Study) -> "ColourReference | None":
     from feature_extraction.slide_lock import lock_file
 
     settings = study.settings.extraction
-    if settings.stain not in METHODS_WITH_REFERENCE:
-        return None
-    if _has_model_of_elsewhere(study):
-        return _reference_of_model(study)
+    if settings.stain not in METHODS_WITH_REFERENCE or _has_model_of_elsewhere(study):
+        return _reference_at_hand(study)
     slides = study.manifest.development.slides
     decided_by = what_decides_a_reference(slides, settings)
     path = _path_of_reference(study)
-    with lock_file(
-        path.with_suffix(".lock"), wait=True
-    ):  # the shards of a study need one between them
+    # The shards of a study need one between them.
+    with lock_file(path.with_suffix(".lock"), wait=True):
         if kept := _kept_reference(path, decided_by):
             return kept
         with progress("colours (slides)", len(slides)) as advance:
@@ -234,20 +231,13 @@ def _encoding_of_model(study: Study) -> "Mapping[str, Attribute]":
 
 def _encoding_asked_for(study: Study) -> "Mapping[str, tuple[str, Attribute]]":
     """Give, for what bags will state of these settings, the setting's name and the value."""
-    from feature_extraction.recipe import rule_text
+    from feature_extraction.recipe import rule_text, stated_of
 
     settings = study.settings.extraction
-    return {
-        "encoder": ("encoder", settings.encoder),
-        "images_are": ("images", settings.images),
-        "patch_px": ("patch_px", settings.patch_px),
-        "mpp_used": ("mpp", settings.mpp),
-        "colours": ("icc", "sRGB" if settings.icc else "as stored"),
-        "stain": ("stain", settings.stain),
-        "min_stained": ("min_stained", settings.min_stained),
-        "max_patches": ("max_patches", settings.max_patches or "all"),
-        "rule": ("keep", rule_text(settings.rule)),
-    }
+    renamed = {"images_are": "images", "mpp_used": "mpp", "colours": "icc"}
+    stated = {name: (renamed.get(name, name), value) for name, value in stated_of(settings).items()}
+    rule = {"rule": ("keep", rule_text(settings.rule))}
+    return {"encoder": ("encoder", settings.encoder), **stated, **rule}
 
 
 def _reference_of_model(study: Study) -> "ColourReference":

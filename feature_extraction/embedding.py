@@ -16,6 +16,7 @@ from feature_extraction.encoders import Encoder
 from feature_extraction.feature_spool import FeatureSpool
 from feature_extraction.geometry import Geometry
 from feature_extraction.patches import BlockReader, PatchBlock, Reading, block_readers
+from feature_extraction.recipe import stated_of
 from feature_extraction.selection import REASONS, drop_reasons
 from feature_extraction.settings import ExtractionSettings
 from feature_extraction.sources import Source
@@ -116,10 +117,11 @@ def _sampled(blocks: Iterator[PatchBlock], settings: ExtractionSettings) -> Iter
             yield block
             continue
         passed = np.cumsum(drop_reasons(block.quality, settings.rule) == 0)
-        if kept + int(passed[-1] if len(passed) else 0) >= settings.max_patches:
+        more = int(passed[-1]) if len(passed) else 0
+        if kept + more >= settings.max_patches:
             yield block.first(int(np.searchsorted(passed, settings.max_patches - kept)) + 1)
             return
-        kept += int(passed[-1] if len(passed) else 0)
+        kept += more
         yield block
 
 
@@ -184,15 +186,9 @@ def _provenance(
         "backend": encoder.backend,
         **drift,
         "dimension": encoder.dimension,
-        "images_are": settings.images,
-        "patch_px": settings.patch_px,
+        **stated_of(settings),
         "mpp_read": block.geometry.source_mpp or "unknown",
-        "mpp_used": settings.mpp,
-        "colours": "sRGB" if settings.icc else "as stored",
         **block.canvas,
-        "stain": settings.stain,
-        "min_stained": settings.min_stained,
-        "max_patches": settings.max_patches or "all",
     }
 
 

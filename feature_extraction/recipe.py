@@ -10,6 +10,7 @@ from cohorts.files import digest_of
 from feature_extraction.bags import Attribute, read_bag_attributes
 from feature_extraction.colour import ColourReference
 from feature_extraction.selection import PatchRule
+from feature_extraction.settings import ExtractionSettings
 
 # Raised when a change of this package changes the numbers in a bag.
 RECIPE_VERSION = 2
@@ -22,6 +23,19 @@ Recipe = Mapping[str, Any]
 def made_by(recipe: Recipe) -> str:
     """Digest by which a bag is known to be of this recipe."""
     return digest_of(dict(recipe))
+
+
+def stated_of(settings: ExtractionSettings) -> dict[str, Attribute]:
+    """Give what a bag states of the settings that decide whether bags compare."""
+    return {
+        "images_are": settings.images,
+        "patch_px": settings.patch_px,
+        "mpp_used": settings.mpp,
+        "colours": "sRGB" if settings.icc else "as stored",
+        "stain": settings.stain,
+        "min_stained": settings.min_stained,
+        "max_patches": settings.max_patches or "all",
+    }
 
 
 def recipe_text(recipe: Recipe) -> str:

@@ -10,10 +10,10 @@ from feature_extraction.sources.canvas import Rgb
 # Glass and plasma vary by a few percent under uneven light; the palest red cell absorbs more than
 # a fifth of the green light. An absorbance of 0.1 lies between.
 STAINED_ABSORBANCE = 0.10
-_BRIGHTEST_PERCENTILE = 98.0
+BRIGHTEST_PERCENTILE = 98.0
 # In a thick area no glass is seen and the brightest percentile would be a stained pixel; no
 # scanner delivers glass darker than this.
-_DARKEST_GLASS = 200.0
+DARKEST_GLASS = 200.0
 # A percentile settles with a few thousand pixels; sorting millions takes longer than reading.
 _PIXELS_LOOKED_AT = 1 << 12
 
@@ -32,8 +32,8 @@ def glass_colour(thumbnail: Rgb) -> NDArray[np.float64]:
     """
     step = max(1, math.isqrt(thumbnail.shape[0] * thumbnail.shape[1] // _PIXELS_LOOKED_AT))
     looked_at = thumbnail[::step, ::step].reshape(-1, 3)
-    brightest = np.percentile(looked_at, _BRIGHTEST_PERCENTILE, axis=0)
-    return np.asarray(np.maximum(brightest, _DARKEST_GLASS), dtype=np.float64)
+    brightest = np.percentile(looked_at, BRIGHTEST_PERCENTILE, axis=0)
+    return np.asarray(np.maximum(brightest, DARKEST_GLASS), dtype=np.float64)
 
 
 def stained_mask(image: Rgb) -> NDArray[np.bool_]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from cohorts.errors import ImageError
-from feature_extraction.staining import stained_mask
+from feature_extraction.staining import BRIGHTEST_PERCENTILE, DARKEST_GLASS, stained_mask
 
 Patches = NDArray[np.uint8]
 """(n, h, w, 3) uint8."""
@@ -23,9 +23,6 @@ Glass = tuple[Level, Level, Level]
 _FEWEST_STAINED = 500
 # Below this share the unstained pixels are pale rims of cells, not glass.
 _LEAST_GLASS = 0.01
-# As `stained_mask` has it: without glass in sight, what looks brightest is itself stained.
-_BRIGHTEST_PERCENTILE = 98.0
-_DARKEST_GLASS = 200.0
 
 
 class Colour(BaseModel):
@@ -69,8 +66,8 @@ def divide(pixels: NDArray[np.uint8]) -> Sample:
     if len(clear) >= _LEAST_GLASS * len(line):
         glass = np.median(clear, axis=0)
     else:
-        brightest = np.percentile(line[:, 0], _BRIGHTEST_PERCENTILE, axis=0)
-        glass = np.maximum(brightest, _DARKEST_GLASS)
+        brightest = np.percentile(line[:, 0], BRIGHTEST_PERCENTILE, axis=0)
+        glass = np.maximum(brightest, DARKEST_GLASS)
     return Sample(glass, stained)
 
 
