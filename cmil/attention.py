@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from cmil.patient_bags import PatientBag
 from cmil.prediction import PatientPrediction
+from cohorts.errors import FileFormatError
 from cohorts.files import whole_file
-from cohorts.hdf5 import Hdf5Format, opened, read_array, read_rows
+from cohorts.hdf5 import Hdf5Format, opened, read_array, read_rows, title
 
 FORMAT = "cmil-attention"
 FORMAT_VERSION = 1
@@ -29,22 +30,22 @@ class SlideAttention:
         (N,) softmax weights over all of the patient's instances, on all slides; None where the
         aggregator has no attention.
     contribution
-        (N,) signed shares of the patient's logit.
+        (N,) signed shares of the patient's logit; None where the aggregator defines none.
     patient_instances
         Number of the patient's instances on all slides: uniform attention is one over it.
     """
 
     coords: NDArray[np.int64]
     attention: NDArray[np.float32] | None
-    contribution: NDArray[np.float32]
+    contribution: NDArray[np.float32] | None
     patient_instances: int
 
     @property
     def relative(self) -> NDArray[np.float32]:
         """(N,) attention as a multiple of uniform attention; contributions where there is none."""
-        if self.attention is None:
-            return self.contribution * self.patient_instances
-        return self.attention * self.patient_instances
+        used = self.contribution if self.attention is None else self.attention
+        assert used is not None  # noqa: S101  # `read_attention` refuses a file without either
+        return used * self.patient_instances
 
 
 def attention_path(folder: Path, slide_id: str) -> Path:
@@ -70,9 +71,10 @@ def write_attention(
             file.attrs["model_digest"] = model_digest
             file.attrs["patient_instances"] = len(bag)
             file.create_dataset("coords", data=coords, track_times=False)
-            file.create_dataset("contribution", data=said.contributions[part], track_times=False)
-            if said.attention is not None:
-                file.create_dataset("attention", data=said.attention[part], track_times=False)
+            shares = {"contribution": said.contributions, "attention": said.attention}
+            for name, values in shares.items():
+                if values is not None:
+                    file.create_dataset(name, data=values[part], track_times=False)
 
 
 def read_attention(path: Path) -> SlideAttention:
@@ -85,10 +87,15 @@ def read_attention(path: Path) -> SlideAttention:
     """
     with opened(path, ATTENTION) as file:
         coords = read_array(file, "coords", "i", ATTENTION).astype(np.int64)
-        contribution = _values(file, "contribution", len(coords))
-        attention = _values(file, "attention", len(coords)) if "attention" in file else None
+        contribution, attention = (
+            _values(file, name, len(coords)) for name in ("contribution", "attention")
+        )
+        if contribution is None and attention is None:
+            raise FileFormatError(f'{title(file, ATTENTION)} has no dataset "contribution"')
         return SlideAttention(coords, attention, contribution, int(file.attrs["patient_instances"]))
 
 
-def _values(file: h5py.File, name: str, rows: int) -> NDArray[np.float32]:
+def _values(file: h5py.File, name: str, rows: int) -> NDArray[np.float32] | None:
+    if name not in file:
+        return None
     return read_rows(file, name, "f", ATTENTION, rows).astype(np.float32, copy=False)

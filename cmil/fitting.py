@@ -57,7 +57,7 @@ def fit_aggregator(
                 model.train()
                 result = model(instances, mask)
                 loss = nn.functional.binary_cross_entropy_with_logits(
-                    result.logits, truth[chosen], pos_weight=weight
+                    result.logits[:, 0], truth[chosen], pos_weight=weight
                 )
                 optimiser.zero_grad()
                 loss.backward()

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from cmil.bundle import ModelBundle
 from cmil.patient_bags import PatientBag, PatientBags, shortened
-from cmil.scoring import BagScore, score_bag
 from cohorts.errors import DataError
 from cohorts.manifest import SPLITS, Cohort
 
@@ -41,21 +40,21 @@ class PatientPrediction:
     score_sd
         Standard deviation of the calibrated scores of those models; NaN for a single one.
     attention, contributions
-        (N,) means over those models; attention is None where the aggregator has none.
+        (N,) means over those models; None where the aggregator has none.
     """
 
     logit: float
     score: float
     score_sd: float
     attention: NDArray[np.float32] | None
-    contributions: NDArray[np.float32]
+    contributions: NDArray[np.float32] | None
 
 
 def predict_patient(bundle: ModelBundle, patient_id: str, bag: PatientBag) -> PatientPrediction:
     """Score one patient with the models that have not seen it."""
     fold = bundle.facts.fold_of.get(patient_id)
     models = bundle.models if fold is None else [bundle.models[fold]]
-    results = [score_bag(model, bag.instances) for model in models]
+    results = [model.score(bag.instances) for model in models]
     logits = np.array([result.logit for result in results])
     calibrate = bundle.facts.calibration
     spread = float(calibrate(logits).std(ddof=1)) if len(logits) > 1 else float("nan")
@@ -64,14 +63,15 @@ def predict_patient(bundle: ModelBundle, patient_id: str, bag: PatientBag) -> Pa
         logit=mean,
         score=float(calibrate(mean)),
         score_sd=spread,
-        attention=_mean_attention(results),
-        contributions=np.mean([result.contributions for result in results], axis=0),
+        attention=_mean_of([result.attention for result in results]),
+        contributions=_mean_of([result.contributions for result in results]),
     )
 
 
-def _mean_attention(results: Sequence[BagScore]) -> NDArray[np.float32] | None:
-    attentions = [result.attention for result in results if result.attention is not None]
-    return np.mean(attentions, axis=0) if attentions else None
+def _mean_of(maps: Sequence[NDArray[np.float32] | None]) -> NDArray[np.float32] | None:
+    """Mean over models of the last column of their (N, K) maps."""
+    known = [values[:, -1] for values in maps if values is not None]
+    return np.mean(known, axis=0) if known else None
 
 
 def predict(

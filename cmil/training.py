@@ -25,7 +25,6 @@ from cmil.fitting import fit_aggregator
 from cmil.model_card import write_model_card
 from cmil.operating_point import youden_threshold
 from cmil.patient_bags import PatientBags
-from cmil.scoring import score_bag
 from cmil.settings import MilSettings
 from cohorts.errors import DataError
 from cohorts.files import digest_of, digest_of_file
@@ -133,7 +132,7 @@ def out_of_fold_logits(
         Fold of each patient, indexed by patient_id.
     """
     logits = {
-        patient: score_bag(models[fold], bags.bags[str(patient)].instances).logit
+        patient: models[fold].score(bags.bags[str(patient)].instances).logit
         for patient, fold in fold_of.items()
     }
     return pd.Series(logits, dtype=float)

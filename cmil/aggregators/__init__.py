@@ -1,19 +1,27 @@
 """Aggregators: a bag of embeddings to one logit. One small file each, one interface."""
 
 from cmil.aggregators.aggregator import Aggregation, Aggregator, Standardiser
+from cmil.aggregators.bag_model import BagModel, BagScore
 from cmil.aggregators.gated_attention import GatedAttention
 from cmil.aggregators.mean import Mean
 from cmil.settings import MilSettings
 
-__all__ = ["Aggregation", "Aggregator", "Standardiser", "build_aggregator"]
+__all__ = [
+    "Aggregation",
+    "Aggregator",
+    "BagModel",
+    "BagScore",
+    "Standardiser",
+    "build_aggregator",
+]
 
 
-def build_aggregator(settings: MilSettings, dimension: int) -> Aggregator:
+def build_aggregator(settings: MilSettings, dimension: int, outputs: int = 1) -> Aggregator:
     """Build the aggregator a study names, for embeddings of length `dimension`."""
     match settings.aggregator:
         case "mean":
-            return Mean(dimension, settings.hidden, settings.dropout)
+            return Mean(dimension, outputs, settings.hidden, settings.dropout)
         case "gated_attention":
             return GatedAttention(
-                dimension, settings.hidden, settings.attention_width, settings.dropout
+                dimension, outputs, settings.hidden, settings.attention_width, settings.dropout
             )

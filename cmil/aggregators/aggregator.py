@@ -1,10 +1,14 @@
 """The interface of every aggregator, and what they share."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+
+from cmil.aggregators.bag_model import BagModel, BagScore
 
 # An embedding that never varies in training carries nothing; dividing by its spread would blow up
 # whatever it does elsewhere.
@@ -13,25 +17,30 @@ _SMALLEST_SPREAD = 1e-4
 
 @dataclass(frozen=True)
 class Aggregation:
-    """What an aggregator says of a batch of bags.
+    """What an aggregator says of a batch of bags; K outputs, one for a binary label.
 
     Attributes
     ----------
     logits
-        (B,)
+        (B, K)
     contributions
-        (B, N), signed share of each instance in the logit: their sum over a bag is the logit
-        less the bias. 0 where the mask is False.
+        (B, N, K), signed share of each instance in each logit: their sum over a bag is the logit
+        less the bias. 0 where the mask is False; None where no such shares are defined.
     attention
-        (B, N), non-negative, summing to 1 over a bag; None where the aggregator has none.
+        (B, N, H), non-negative, summing to 1 over a bag, with one column for all outputs (H = 1)
+        or one for each (H = K); None where the aggregator has none.
+    instance_loss
+        Maps the truth of the batch to a loss on single instances, to be added to the bag's, where
+        the aggregator is trained with one; called in training only.
     """
 
     logits: Tensor
-    contributions: Tensor
+    contributions: Tensor | None
     attention: Tensor | None
+    instance_loss: Callable[[Tensor], Tensor] | None = None
 
 
-class Aggregator(nn.Module, ABC):
+class Aggregator(BagModel):
     """Maps padded bags to logits; the order of instances makes no difference."""
 
     standardise: "Standardiser"
@@ -47,6 +56,16 @@ class Aggregator(nn.Module, ABC):
         mask
             (B, N) bool, True where there is an instance; at least one in each bag.
         """
+
+    def score(self, instances: Tensor) -> BagScore:
+        """Score all instances of a bag, (N, D) in any floating type, without sampling."""
+        self.eval()
+        with torch.inference_mode():
+            mask = torch.ones(1, len(instances), dtype=torch.bool)
+            result = self(instances.float()[None], mask)
+        shares = (result.contributions, result.attention)
+        contributions, attention = (None if x is None else x[0].numpy() for x in shares)
+        return BagScore(result.logits[0].numpy().astype(np.float64), contributions, attention)
 
 
 class Standardiser(nn.Module):

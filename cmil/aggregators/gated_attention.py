@@ -18,21 +18,23 @@ class GatedAttention(Aggregator):
     and masked, dropout follows the projection.
     """
 
-    def __init__(self, dimension: int, hidden: int, attention_width: int, dropout: float) -> None:
+    def __init__(
+        self, dimension: int, outputs: int, hidden: int, attention_width: int, dropout: float
+    ) -> None:
         super().__init__()
         self.standardise = Standardiser(dimension)
         self.project = nn.Sequential(nn.Linear(dimension, hidden), nn.ReLU(), nn.Dropout(dropout))
         self.values_and_gates = nn.Linear(hidden, 2 * attention_width)
         self.weigh = nn.Linear(attention_width, 1, bias=False)  # softmax cancels any bias
-        self.classify = nn.Linear(hidden, 1)
+        self.classify = nn.Linear(hidden, outputs)
 
     def forward(self, instances: Tensor, mask: Tensor) -> Aggregation:
         """Aggregate a batch of bags: (B, N, D) and (B, N) bool."""
         projected = self.project(self.standardise(instances))
         values, gates = self.values_and_gates(projected).chunk(2, dim=-1)
-        relevance = self.weigh(torch.tanh(values) * torch.sigmoid(gates)).squeeze(-1)
-        attention = torch.softmax(relevance.masked_fill(~mask, -torch.inf), dim=1)
-        evidence = projected @ self.classify.weight[0]
-        contributions = (attention * evidence).masked_fill(~mask, 0)
+        relevance = self.weigh(torch.tanh(values) * torch.sigmoid(gates))
+        attention = torch.softmax(relevance.masked_fill(~mask[..., None], -torch.inf), dim=1)
+        evidence = projected @ self.classify.weight.T
+        contributions = (attention * evidence).masked_fill(~mask[..., None], 0)
         logits = contributions.sum(dim=1) + self.classify.bias
         return Aggregation(logits, contributions, attention)

@@ -8,17 +8,17 @@ from cmil.aggregators.aggregator import Aggregation, Aggregator, Standardiser
 class Mean(Aggregator):
     """Project each instance, average over the bag, classify the average linearly."""
 
-    def __init__(self, dimension: int, hidden: int, dropout: float) -> None:
+    def __init__(self, dimension: int, outputs: int, hidden: int, dropout: float) -> None:
         super().__init__()
         self.standardise = Standardiser(dimension)
         self.project = nn.Sequential(nn.Linear(dimension, hidden), nn.ReLU(), nn.Dropout(dropout))
-        self.classify = nn.Linear(hidden, 1)
+        self.classify = nn.Linear(hidden, outputs)
 
     def forward(self, instances: Tensor, mask: Tensor) -> Aggregation:
         """Aggregate a batch of bags: (B, N, D) and (B, N) bool."""
         projected = self.project(self.standardise(instances))
-        evidence = projected @ self.classify.weight[0]
-        weights = mask / mask.sum(dim=1, keepdim=True)
-        contributions = (evidence * weights).masked_fill(~mask, 0)
+        evidence = projected @ self.classify.weight.T
+        weights = (mask / mask.sum(dim=1, keepdim=True))[..., None]
+        contributions = (evidence * weights).masked_fill(~mask[..., None], 0)
         logits = contributions.sum(dim=1) + self.classify.bias
         return Aggregation(logits, contributions, attention=None)

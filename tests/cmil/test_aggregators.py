@@ -81,8 +81,8 @@ def test_contributions_sum_to_the_logit_less_the_bias(
 def test_attention_is_a_distribution_over_the_bag(bags: list[Tensor]) -> None:
     attention = built("gated_attention", bags)(*padded(bags)).attention
     assert (attention >= 0).all()
-    torch.testing.assert_close(attention.sum(dim=1), torch.ones(len(bags)))
-    assert attention[1, 0] == 1  # the bag of one instance
+    torch.testing.assert_close(attention.sum(dim=1), torch.ones(len(bags), 1))
+    assert attention[1, 0, 0] == 1  # the bag of one instance
 
 
 def test_mean_has_no_attention_and_weighs_all_alike(bags: list[Tensor]) -> None:
@@ -90,7 +90,7 @@ def test_mean_has_no_attention_and_weighs_all_alike(bags: list[Tensor]) -> None:
     result = alone(model, bags[0])
     assert result.attention is None
     each = torch.stack([alone(model, bags[0][i : i + 1]).logits[0] for i in range(SIZES[0])])
-    torch.testing.assert_close(result.logits[0], each.mean())
+    torch.testing.assert_close(result.logits[0], each.mean(dim=0))
 
 
 def test_dropout_acts_in_training_only(model: Aggregator, bags: list[Tensor]) -> None:
@@ -99,7 +99,7 @@ def test_dropout_acts_in_training_only(model: Aggregator, bags: list[Tensor]) ->
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         dropped = torch.stack([alone(model, bags[0]).logits for _ in range(8)])
-    assert dropped.std() > 0
+    assert dropped.std(dim=0) > 0
 
 
 def test_gated_attention_is_equation_9(bags: list[Tensor]) -> None:
@@ -126,7 +126,7 @@ def test_gated_attention_is_equation_9(bags: list[Tensor]) -> None:
 
     result = alone(model, bags[0])
 
-    np.testing.assert_allclose(result.attention[0].numpy(), a, rtol=1e-5)
+    np.testing.assert_allclose(result.attention[0, :, 0].numpy(), a, rtol=1e-5)
     assert result.logits.item() == pytest.approx(logit, rel=1e-5)
 
 

@@ -7,7 +7,6 @@ from torch import Tensor
 
 from cmil.discrimination import auc_delong
 from cmil.fitting import fit_aggregator, padded
-from cmil.scoring import score_bag
 from cmil.settings import MilSettings
 
 WIDTH = 4
@@ -32,7 +31,7 @@ def seed(number: int) -> np.random.SeedSequence:
 def held_out_auc(settings: MilSettings, labels: list[int], instances: int = 10) -> float:
     model = fit_aggregator(planted(labels, 1, instances), labels, settings, seed(0))
     truth = [0, 1] * 20
-    logits = [score_bag(model, bag).logit for bag in planted(truth, 2, instances)]
+    logits = [model.score(bag).logit for bag in planted(truth, 2, instances)]
     return auc_delong(logits, truth).value
 
 
@@ -57,7 +56,7 @@ def test_rare_positives_weigh_as_much_as_the_rest(learning: MilSettings) -> None
     silent = [torch.zeros(3, WIDTH) for _ in labels]
     whole = learning.model_copy(update={"bags_per_step": len(labels), "dropout": 0.0})
     model = fit_aggregator(silent, labels, whole, seed(0))
-    assert score_bag(model, silent[0]).logit == pytest.approx(0, abs=0.2)
+    assert model.score(silent[0]).logit == pytest.approx(0, abs=0.2)
 
 
 def test_large_bags_are_sampled_and_scored_whole(learning: MilSettings) -> None:

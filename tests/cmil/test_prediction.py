@@ -20,7 +20,6 @@ from cmil.prediction import (
     prediction_row,
     read_predictions,
 )
-from cmil.scoring import score_bag
 from cohorts.errors import DataError
 from cohorts.manifest import Cohort
 
@@ -44,7 +43,7 @@ def test_external_score_is_the_calibrated_mean_logit_of_all_folds(
     trained: Trained, toy_bags: PatientBags, said: dict[str, PatientPrediction]
 ) -> None:
     bundle = trained[0]
-    results = [score_bag(model, toy_bags.bags["P19"].instances) for model in bundle.models]
+    results = [model.score(toy_bags.bags["P19"].instances) for model in bundle.models]
     logits = [result.logit for result in results]
     calibrate = bundle.facts.calibration
     assert said["P19"].logit == pytest.approx(np.mean(logits))
@@ -54,10 +53,10 @@ def test_external_score_is_the_calibrated_mean_logit_of_all_folds(
     each = calibrate(logits)
     assert said["P19"].score_sd == pytest.approx(math.sqrt(sum((each - each.mean()) ** 2) / 2))
     np.testing.assert_allclose(
-        said["P19"].attention, sum(result.attention for result in results) / 3, rtol=1e-6
+        said["P19"].attention, sum(r.attention[:, 0] for r in results) / 3, rtol=1e-6
     )
     np.testing.assert_allclose(
-        said["P19"].contributions, sum(result.contributions for result in results) / 3, rtol=1e-6
+        said["P19"].contributions, sum(r.contributions[:, 0] for r in results) / 3, rtol=1e-6
     )
 
 
@@ -66,10 +65,10 @@ def test_development_patient_is_scored_by_the_one_model_that_has_not_seen_it(
 ) -> None:
     bundle = trained[0]
     for patient, fold in bundle.facts.fold_of.items():
-        alone = score_bag(bundle.models[fold], toy_bags.bags[patient].instances)
+        alone = bundle.models[fold].score(toy_bags.bags[patient].instances)
         assert said[patient].logit == alone.logit
         assert math.isnan(said[patient].score_sd)
-        assert np.array_equal(said[patient].attention, alone.attention)
+        assert np.array_equal(said[patient].attention, alone.attention[:, 0])
 
 
 def test_everyone_is_scored_in_the_cohorts_order(

@@ -15,7 +15,6 @@ from cmil.calibration import fit_platt
 from cmil.discrimination import auc_delong
 from cmil.operating_point import youden_threshold
 from cmil.patient_bags import PatientBags
-from cmil.scoring import score_bag
 from cmil.settings import MilSettings
 from cmil.training import EpochDone, train
 from cohorts.errors import DataError
@@ -30,7 +29,7 @@ def same_weights(one: Aggregator, other: Aggregator) -> bool:
 
 
 def logit_of(model: Aggregator, bags: PatientBags, patient: str) -> float:
-    return score_bag(model, bags.bags[patient].instances).logit
+    return model.score(bags.bags[patient].instances).logit
 
 
 def own_fold_logits(bundle: ModelBundle, bags: PatientBags) -> "pd.Series[float]":
