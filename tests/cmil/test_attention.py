@@ -97,12 +97,13 @@ def test_bag_is_not_taken_for_attention(toy: tuple[Cohort, Path]) -> None:
         read_attention(bag_path(toy[1], "P19-0"))
 
 
-@pytest.mark.parametrize("name", ["coords", "contribution"])
-def test_file_without_an_array_is_refused(folder: Path, name: str) -> None:
+@pytest.mark.parametrize("names", [["coords"], ["attention", "contribution"]])
+def test_file_without_what_it_is_for_is_refused(folder: Path, names: list[str]) -> None:
     path = attention_path(folder, "P19-0")
     with h5py.File(path, "r+") as file:
-        del file[name]
-    with pytest.raises(FileFormatError, match=f'P19-0\\.h5" has no dataset "{name}"'):
+        for name in names:
+            del file[name]
+    with pytest.raises(FileFormatError, match=f'P19-0\\.h5" has no dataset "{names[-1]}"'):
         read_attention(path)
 
 
