@@ -195,14 +195,8 @@ def stage(folder: Path, arguments: argparse.Namespace) -> pd.DataFrame:
 class FirstPixel:
     """An encoder that costs nothing, so that reading is what is measured."""
 
-    name, digest, precision, backend, drift, dimension = (
-        "first pixel",
-        "0",
-        "float32",
-        "numpy",
-        None,
-        3,
-    )
+    name, digest, precision, backend = "first pixel", "0", "float32", "numpy"
+    drift, dimension, device = None, 3, torch.device("cpu")
 
     def stream(self, batches: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
         """Give the colour of each patch's first pixel."""

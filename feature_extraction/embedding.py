@@ -72,7 +72,8 @@ def embed_slide(
     ahead = _FIELDS_AHEAD if several and reading.settings.images == "fields" else _BLOCKS_AHEAD
     with block_readers(slide, source, reading) as readers, ThreadPoolExecutor(_READERS) as pool:
         read = _sampled(_read_ahead(readers, pool, ahead, on_patches), reading.settings)
-        batches = _batches(read, reading.settings.batch_size, blocks)
+        on_gpu = encoder.device.type == "cuda"
+        batches = _batches(read, reading.settings.batch_size, blocks, filled=on_gpu)
         for vectors in encoder.stream(batches):
             if not np.isfinite(vectors).all():
                 raise EncoderError(
@@ -126,14 +127,18 @@ def _sampled(blocks: Iterator[PatchBlock], settings: ExtractionSettings) -> Iter
 
 
 def _batches(
-    blocks: Iterator[PatchBlock], size: int, seen: list[PatchBlock]
+    blocks: Iterator[PatchBlock], size: int, seen: list[PatchBlock], *, filled: bool
 ) -> Iterator[NDArray[np.uint8]]:
-    """Regroup the pixels of blocks into batches of `size`; `seen` collects the rest of them."""
+    """Give the pixels of blocks in batches of at most `size`; `seen` collects the rest of them.
+
+    A GPU is fast in full batches only. A processor cuts batches into chunks of its own: there the
+    pixels go as they were read, and are not copied once more.
+    """
     held: list[NDArray[np.uint8]] = []
     for block in blocks:
         seen.append(block.without_pixels())
         held.append(block.pixels)
-        while sum(len(pixels) for pixels in held) >= size:
+        while sum(len(pixels) for pixels in held) >= (size if filled else 1):
             together = held[0] if len(held) == 1 else np.concatenate(held)
             yield together[:size]
             held = [together[size:]]

@@ -221,7 +221,7 @@ def _told_of(canvas: Canvas) -> dict[str, str]:
 def _read_cells(source: Source, images: Sequence[int], reading: Reading) -> PatchBlock:
     patch_px = reading.settings.patch_px
     pixels = np.empty((len(images), patch_px, patch_px, 3), dtype=np.uint8)
-    quality: list[Mapping[str, NDArray[np.float32]]] = []
+    glass = np.empty((len(images), 3))
     for position, index in enumerate(images):
         with source.open(index) as canvas:
             width, height = canvas.dimensions
@@ -229,12 +229,12 @@ def _read_cells(source: Source, images: Sequence[int], reading: Reading) -> Patc
             told = _told_of(canvas)
         pixels[position] = resized(whole, patch_px, patch_px)
         # Every cell has a ground of its own, so its measures are taken against it.
-        quality.append(measure_quality(pixels[position][None], glass_colour(whole), None))
+        glass[position] = glass_colour(whole)
     side = Level0Px(max(width, height))
     return PatchBlock(
         image_index=np.array(images, dtype=np.int32),
         coords=np.zeros((len(images), 2), dtype=np.int64),
-        quality={name: np.concatenate([one[name] for one in quality]) for name in quality[0]},
+        quality=measure_quality(pixels, glass, None),
         pixels=reading.normalise(pixels),
         geometry=Geometry(Level0Px(width), Level0Px(height), side, None, None),
         canvas=told,

@@ -28,12 +28,19 @@ MEASURES: Mapping[str, str] = MappingProxyType(
 """Name and unit of each measure."""
 
 Float = NDArray[np.float32]
+Absorbance = NDArray[np.uint8]
+"""In 160ths, at most 1.59; rounded up, so that it is above a whole limit if the exact one is."""
 
+_PER_UNIT = 160
 # So many points a side are enough for shares and colours; every k-th pixel keeps its own colour.
-_POINTS = 56
+_POINTS = 32
 # Nuclei and the cytoplasm of nucleated cells absorb red light more than blue; a red cell does not.
 # Neither much of it nor much more of it may be a red cell under plasma that took the stain.
-_NUCLEAR_RED = 0.15
+_NUCLEAR_RED = 24  # 0.15
+_STAINED = round(STAINED_ABSORBANCE * _PER_UNIT)
+# Absorbance: of ink at least 0.6 in all channels or in red; of green ink 0.1 less in green than in
+# the others; of red ink 0.8 in green and blue.
+_INK, _GREENER, _DEEP = (round(limit * _PER_UNIT) for limit in (0.6, 0.1, 0.8))
 # The palest quarter of what covers the ground stands for one layer of cells.
 _ONE_LAYER_QUANTILE = 0.25
 # Between nuclei that fill most of a patch there is too little ground to count layers on: a clump
@@ -63,7 +70,8 @@ def measure_quality(
     pixels
         (n, p, p, 3) uint8, p at least 16.
     glass
-        (3,) colour of empty glass on the slide, 0 to 255; see `staining.glass_colour`.
+        (3,) colour of empty glass on the slide, 0 to 255, or (n, 3) where each patch is of an
+        image of its own; see `staining.glass_colour`.
     patch_mpp
         Microns per pixel of the patches, if known. Without it only strong blur is seen.
 
@@ -90,28 +98,30 @@ def measure_quality(
     return {measure: measured[measure] for measure in MEASURES}
 
 
-def _absorbance(pixels: Rgb, glass: NDArray[np.float64]) -> Float:
+def _absorbance(pixels: Rgb, glass: NDArray[np.float64]) -> Absorbance:
     """Absorbance of red, green and blue (3, n, points) at a grid of pixels."""
     step = max(1, pixels.shape[1] // _POINTS)
     planes = np.ascontiguousarray(np.moveaxis(pixels[:, ::step, ::step], 3, 0))
-    levels = np.maximum(np.arange(256), 1)
-    tables = -np.log10(levels / glass[:, None]).astype(np.float32)
     flat = planes.reshape(3, len(pixels), -1)
-    looked_up = [cv2.LUT(plane, table) for plane, table in zip(flat, tables, strict=True)]
-    return np.asarray(looked_up, dtype=np.float32)
+    exact = -np.log10(np.maximum(np.arange(256), 1) / glass[..., None])
+    tables = np.clip(np.ceil(exact * _PER_UNIT), 0, 255).astype(np.uint8)
+    if glass.ndim == 1:
+        looked_up = [cv2.LUT(plane, table) for plane, table in zip(flat, tables, strict=True)]
+        return np.asarray(looked_up, dtype=np.uint8)
+    return np.take_along_axis(np.moveaxis(tables, 1, 0), flat, axis=2)
 
 
-def _measure_colour(absorbance: Float) -> dict[str, Float]:
+def _measure_colour(absorbance: Absorbance) -> dict[str, Float]:
     red, green, blue = absorbance
     highest, lowest = absorbance.max(axis=0), absorbance.min(axis=0)
-    stained = highest > STAINED_ABSORBANCE
-    nuclear = stained & (red > blue) & ((red > _NUCLEAR_RED) | (red > 2 * blue))
-    colourfulness = np.where(stained, highest - lowest, 0).sum(axis=1)
+    stained = highest > _STAINED
+    nuclear = stained & (red > blue) & ((red > _NUCLEAR_RED) | (red > cv2.add(blue, blue)))
+    colourfulness = _total((highest - lowest) * stained) / _PER_UNIT
     return {
         "stained": _share(stained),
         "cellularity": _share(nuclear),
         "overlap": _layers(green, stained, nuclear),
-        "saturation": colourfulness / np.maximum(stained.sum(axis=1), 1).astype(np.float32),
+        "saturation": (colourfulness / np.maximum(stained.sum(axis=1), 1)).astype(np.float32),
         "ink": _share(_inked(absorbance, highest, lowest)),
     }
 
@@ -120,7 +130,12 @@ def _share(marked: NDArray[np.bool_]) -> Float:
     return np.asarray(np.count_nonzero(marked, axis=1) / marked.shape[1], dtype=np.float32)
 
 
-def _layers(green: Float, stained: NDArray[np.bool_], nuclear: NDArray[np.bool_]) -> Float:
+def _total(values: NDArray[np.uint8]) -> Float:
+    """Sum of each row, (n,)."""
+    return np.asarray(cv2.reduce(values, 1, cv2.REDUCE_SUM, dtype=cv2.CV_32F)[:, 0])
+
+
+def _layers(green: Absorbance, stained: NDArray[np.bool_], nuclear: NDArray[np.bool_]) -> Float:
     """Mean absorbance of the ground between nuclei, in units of one layer of red cells.
 
     The unit is taken from the patch, so that a deep stain is not taken for a thick area. Where no
@@ -128,28 +143,34 @@ def _layers(green: Float, stained: NDArray[np.bool_], nuclear: NDArray[np.bool_]
     """
     ground = ~nuclear
     covered = ground & stained
-    area, covers = ground.sum(axis=1), covered.sum(axis=1)
-    ordered = np.sort(np.where(covered, green, np.float32(np.inf)), axis=1)
+    area, covers = (np.count_nonzero(part, axis=1) for part in (ground, covered))
+    # What does not cover the ground becomes the deepest, and is sorted behind it.
+    ordered = np.sort(green | np.where(covered, np.uint8(0), np.uint8(255)), axis=1, kind="stable")
     palest = (covers * _ONE_LAYER_QUANTILE).astype(np.int64)
     one_layer = np.take_along_axis(ordered, palest[:, None], axis=1)[:, 0]
-    mean = np.where(ground, green, 0).sum(axis=1) / np.maximum(area, 1).astype(np.float32)
-    layers = np.maximum(mean / np.maximum(one_layer, STAINED_ABSORBANCE), 0)
+    mean = _total(green * covered) / np.maximum(area, 1)
+    layers = mean / np.maximum(one_layer, _STAINED)
     told = area >= _LEAST_GROUND * green.shape[1]
     return np.where(told, layers, 0).astype(np.float32)
 
 
-def _inked(absorbance: Float, highest: Float, lowest: Float) -> NDArray[np.bool_]:
+def _inked(absorbance: Absorbance, highest: Absorbance, lowest: Absorbance) -> NDArray[np.bool_]:
     """Mark colours that no Romanowsky stain gives: it absorbs green the most, or red without it.
 
     Black absorbs all light alike; green ink lets green pass, between red and blue; blue ink is
     bluer than the bluest cytoplasm; red ink absorbs no red at all, however much it absorbs else.
     """
     red, green, blue = absorbance
-    black = (lowest > 0.6) & (lowest > 0.75 * highest)
-    green_ink = np.minimum(red, blue) > green + 0.1
-    blue_ink = (red > 0.6) & (red > 1.3 * green) & (blue < green)
-    red_ink = (np.minimum(green, blue) > 0.8) & (red < 0.25 * green)
+    black = (lowest > _INK) & (lowest > _times(highest, 0.75))
+    green_ink = cv2.subtract(cv2.min(red, blue), green) > _GREENER
+    blue_ink = (red > _INK) & (red > _times(green, 1.3)) & (blue < green)
+    red_ink = (cv2.min(green, blue) > _DEEP) & (red < _times(green, 0.25))
     return np.asarray(black | green_ink | blue_ink | red_ink)
+
+
+def _times(values: Absorbance, factor: float) -> Absorbance:
+    table = np.clip(np.arange(256) * factor, 0, 255).astype(np.uint8)
+    return np.asarray(cv2.LUT(values, table))
 
 
 def _sharpness(
@@ -159,7 +180,7 @@ def _sharpness(
     largest = pixels.shape[1] // _WINDOW_PX
     shrinking = min(max(1, round(_EDGE_MPP / mpp)), max(1, largest))
     contrast, crossed = _edges(pixels, shrinking)
-    judged = contrast > _EDGE_CONTRAST * np.float32(glass[1])
+    judged = contrast > _EDGE_CONTRAST * glass[..., 1, None].astype(np.float32)
     over = np.where(judged, contrast, 0).sum(axis=1)
     share = np.where(judged, crossed, 0).sum(axis=1) / np.maximum(over, 1)
     # A soft edge crosses in proportion to the distance, here two pixels.
@@ -175,26 +196,27 @@ def _edges(pixels: Rgb, shrinking: int) -> tuple[Float, Float]:
     spend their time handing Python's lock to each other.
     """
     lines = _bands(pixels, shrinking)
-    patches, (rows, height, width) = len(pixels), lines.shape
+    rows, bands, width = lines.shape
     contrast = cv2.subtract(
-        cv2.dilate(lines.max(axis=1), _WINDOW), cv2.erode(lines.min(axis=1), _WINDOW)
+        cv2.dilate(lines.max(axis=0), _WINDOW), cv2.erode(lines.min(axis=0), _WINDOW)
     )
     # Differences of one long row are several times as fast; those over a border are left out.
     flat = lines.ravel()
-    change = np.zeros((rows, width), dtype=np.uint8)
-    across, down = np.zeros_like(flat), np.zeros_like(flat)
-    across[1:-1] = cv2.absdiff(flat[2:], flat[:-2]).ravel()
-    down[: -2 * width] = cv2.absdiff(flat[2 * width :], flat[: -2 * width]).ravel()
-    change[:, 1:-1] = across.reshape(lines.shape)[:, :, 1:-1].max(axis=1)
-    np.maximum(change, down.reshape(lines.shape)[:, : height - 2].max(axis=1), out=change)
+    across = np.empty_like(flat)
+    np.subtract(np.maximum(flat[2:], flat[:-2]), np.minimum(flat[2:], flat[:-2]), out=across[1:-1])
+    change = across.reshape(lines.shape).max(axis=0)
+    change[:, [0, -1]] = 0
+    if rows > 2:
+        down = cv2.absdiff(flat[2 * bands * width :], flat[: -2 * bands * width])
+        np.maximum(change, down.reshape(rows - 2, bands, width).max(axis=0), out=change)
     largest = cv2.dilate(change, _WINDOW)
-    windows = (part[:, ::_WINDOW_EVERY].reshape(patches, -1) for part in (contrast, largest))
+    windows = (part[:, ::_WINDOW_EVERY].reshape(len(pixels), -1) for part in (contrast, largest))
     judged, crossed = (part.astype(np.float32) for part in windows)
     return judged, crossed
 
 
 def _bands(pixels: Rgb, shrinking: int) -> NDArray[np.uint8]:
-    """Green light in bands of rows, (n * bands, rows, width), the bands of a patch together."""
+    """Green light in bands of rows, (rows, n * bands, width), the bands of a patch together."""
     patches, side = len(pixels), pixels.shape[1] // shrinking
     green = pixels[..., 1]
     if shrinking > 1:
@@ -207,4 +229,5 @@ def _bands(pixels: Rgb, shrinking: int) -> NDArray[np.uint8]:
         cut = green[:, : bands * _BAND_EVERY].reshape(patches, bands, _BAND_EVERY, side)
     else:
         cut = green[:, None]
-    return np.ascontiguousarray(cut[:, :, :_WINDOW_PX]).reshape(-1, _WINDOW_PX, side)
+    by_row = np.moveaxis(cut[:, :, :_WINDOW_PX], 2, 0)
+    return np.ascontiguousarray(by_row).reshape(by_row.shape[0], -1, side)

@@ -1,6 +1,7 @@
 """The protocol every kind of image source fulfils, and the arithmetic they share."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal, Protocol, Self
 
@@ -16,8 +17,13 @@ Rgb = NDArray[np.uint8]
 
 IccState = Literal["applied", "none", "ignored"]
 
-# More pixels than this are never held for a thumbnail that is smaller.
+# More pixels than this are never held by a thread for a thumbnail that is smaller.
 _STRIP_PIXELS = 16_000_000
+# The encoder waits for the overview: several threads decode and shrink it, a strip at a time.
+_STRIP_READERS = 2
+_FEWEST_STRIPS = 4
+# Half the size or a little less: levels and resolutions are rounded.
+_HALF = 2.1
 # Scanners calibrate both axes on their own and state them to a few digits.
 _SQUARE_WITHIN = 0.02
 
@@ -143,11 +149,18 @@ def mpp_of_magnification(power: float) -> Mpp:
 
 
 def resized(image: Rgb, width: int, height: int) -> Rgb:
-    """Resample to (height, width, 3); area averaging when shrinking, so that nothing aliases."""
+    """Resample to (height, width, 3), so that nothing aliases.
+
+    Shrinking averages over areas. Down to half the size bilinear interpolation, whose two points a
+    side then pass over no pixel, is as near to what Lanczos' filter gives, and eight times as fast.
+    """
     if image.shape[:2] == (height, width):
         return image
-    shrinks = image.shape[0] >= height and image.shape[1] >= width
-    method = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+    across, down = image.shape[1] / width, image.shape[0] / height
+    if min(across, down) < 1:
+        method = cv2.INTER_CUBIC
+    else:
+        method = cv2.INTER_LINEAR if max(across, down) <= _HALF else cv2.INTER_AREA
     return np.asarray(cv2.resize(image, (width, height), interpolation=method), dtype=np.uint8)
 
 
@@ -176,15 +189,22 @@ def shrunk_by_strips(
     target
         Width and height wanted, not larger than `size`.
     read_rows
-        Gives rows first (inclusive) to last (exclusive), (last - first, width, 3).
+        Gives rows first (inclusive) to last (exclusive), (last - first, width, 3); called by
+        several threads.
     """
     (width, height), (small_width, small_height) = size, target
     small = np.empty((small_height, small_width, 3), dtype=np.uint8)
-    step = max(1, small_height * _STRIP_PIXELS // (width * height))
-    for top in range(0, small_height, step):
+    most = small_height * _STRIP_PIXELS // (width * height)
+    step = max(1, min(most, -(-small_height // _FEWEST_STRIPS)))
+
+    def shrink(top: int) -> None:
         bottom = min(top + step, small_height)
         first, last = top * height // small_height, -(-bottom * height // small_height)
         small[top:bottom] = resized(read_rows(first, last), small_width, bottom - top)
+
+    with ThreadPoolExecutor(_STRIP_READERS) as pool:
+        for _ in pool.map(shrink, range(0, small_height, step)):
+            pass
     return small
 
 
