@@ -29,7 +29,7 @@ MEASURES: Mapping[str, str] = MappingProxyType(
 
 Float = NDArray[np.float32]
 Absorbance = NDArray[np.uint8]
-"""In 160ths, at most 1.59; rounded up, so that it is above a whole limit if the exact one is."""
+"""In 160ths, at most 1.59."""
 
 _PER_UNIT = 160
 # So many points a side are enough for shares and colours; every k-th pixel keeps its own colour.
@@ -104,7 +104,7 @@ def _absorbance(pixels: Rgb, glass: NDArray[np.float64]) -> Absorbance:
     planes = np.ascontiguousarray(np.moveaxis(pixels[:, ::step, ::step], 3, 0))
     flat = planes.reshape(3, len(pixels), -1)
     exact = -np.log10(np.maximum(np.arange(256), 1) / glass[..., None])
-    tables = np.clip(np.ceil(exact * _PER_UNIT), 0, 255).astype(np.uint8)
+    tables = np.clip(np.rint(exact * _PER_UNIT), 0, 255).astype(np.uint8)
     if glass.ndim == 1:
         looked_up = [cv2.LUT(plane, table) for plane, table in zip(flat, tables, strict=True)]
         return np.asarray(looked_up, dtype=np.uint8)
@@ -148,9 +148,9 @@ def _layers(green: Absorbance, stained: NDArray[np.bool_], nuclear: NDArray[np.b
     ordered = np.sort(green | np.where(covered, np.uint8(0), np.uint8(255)), axis=1, kind="stable")
     palest = (covers * _ONE_LAYER_QUANTILE).astype(np.int64)
     one_layer = np.take_along_axis(ordered, palest[:, None], axis=1)[:, 0]
-    mean = _total(green * covered) / np.maximum(area, 1)
+    mean = _total(green * ground) / np.maximum(area, 1)
     layers = mean / np.maximum(one_layer, _STAINED)
-    told = area >= _LEAST_GROUND * green.shape[1]
+    told = (covers > 0) & (area >= _LEAST_GROUND * green.shape[1])
     return np.where(told, layers, 0).astype(np.float32)
 
 
