@@ -1,6 +1,7 @@
 """Fit one aggregator to the bags of its training patients."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import reduce
 
 import numpy as np
 import torch
@@ -79,10 +80,14 @@ def padded(bags: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     Returns
     -------
     instances, mask
-        (B, max N, D) float32 with zeros where `mask`, (B, max N) bool, is False.
+        (B, max N, D) with zeros where `mask`, (B, max N) bool, is False; in the precision of the
+        most precise bag. A single bag is not copied.
     """
+    if len(bags) == 1:
+        return bags[0][None], torch.ones(1, len(bags[0]), dtype=torch.bool)
     longest = max(len(bag) for bag in bags)
-    instances = torch.zeros(len(bags), longest, bags[0].shape[1])
+    precision = reduce(torch.promote_types, (bag.dtype for bag in bags))
+    instances = torch.zeros(len(bags), longest, bags[0].shape[1], dtype=precision)
     mask = torch.zeros(len(bags), longest, dtype=torch.bool)
     for row, bag in enumerate(bags):
         instances[row, : len(bag)] = bag

@@ -1,9 +1,19 @@
 """Aggregators: a bag of embeddings to one logit. One small file each, one interface."""
 
+from collections.abc import Callable
+
+from cmil.aggregators.additive_attention import AdditiveAttention
 from cmil.aggregators.aggregator import Aggregation, Aggregator, Standardiser
+from cmil.aggregators.attention import Attention
 from cmil.aggregators.bag_model import BagModel, BagScore
+from cmil.aggregators.clam import ClamMb, ClamSb
+from cmil.aggregators.dsmil import Dsmil
 from cmil.aggregators.gated_attention import GatedAttention
+from cmil.aggregators.max import Max
 from cmil.aggregators.mean import Mean
+from cmil.aggregators.noisy_or import NoisyOr
+from cmil.aggregators.top_k import TopK
+from cmil.aggregators.trans_mil import TransMil
 from cmil.settings import MilSettings
 
 __all__ = [
@@ -18,10 +28,19 @@ __all__ = [
 
 def build_aggregator(settings: MilSettings, dimension: int, outputs: int = 1) -> Aggregator:
     """Build the aggregator a study names, for embeddings of length `dimension`."""
-    match settings.aggregator:
-        case "mean":
-            return Mean(dimension, outputs, settings.hidden, settings.dropout)
-        case "gated_attention":
-            return GatedAttention(
-                dimension, outputs, settings.hidden, settings.attention_width, settings.dropout
-            )
+    plain = (dimension, outputs, settings.hidden, settings.dropout)
+    attending = (dimension, outputs, settings.hidden, settings.attention_width, settings.dropout)
+    makers: dict[str, Callable[[], Aggregator]] = {
+        "mean": lambda: Mean(*plain),
+        "max": lambda: Max(*plain),
+        "top_k": lambda: TopK(*plain, settings.top_k),
+        "noisy_or": lambda: NoisyOr(*plain),
+        "attention": lambda: Attention(*attending),
+        "gated_attention": lambda: GatedAttention(*attending),
+        "clam_sb": lambda: ClamSb(*attending),
+        "clam_mb": lambda: ClamMb(*attending),
+        "dsmil": lambda: Dsmil(*attending),
+        "trans_mil": lambda: TransMil(*plain),
+        "additive_attention": lambda: AdditiveAttention(*attending),
+    }
+    return makers[settings.aggregator]()

@@ -1,8 +1,9 @@
 """The interface of every aggregator, and what they share."""
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -13,6 +14,8 @@ from cmil.aggregators.bag_model import BagModel, BagScore
 # An embedding that never varies in training carries nothing; dividing by its spread would blow up
 # whatever it does elsewhere.
 _SMALLEST_SPREAD = 1e-4
+# Instances that are summed at once in float64.
+_CHUNK = 4096
 
 
 @dataclass(frozen=True)
@@ -30,8 +33,8 @@ class Aggregation:
         (B, N, H), non-negative, summing to 1 over a bag, with one column for all outputs (H = 1)
         or one for each (H = K); None where the aggregator has none.
     instance_loss
-        Maps the truth of the batch to a loss on single instances, to be added to the bag's, where
-        the aggregator is trained with one; called in training only.
+        Maps the truth of the batch, (B,) int64 classes from 0, to a loss on single instances, to
+        be added to the bag's, where the aggregator is trained with one; called in training only.
     """
 
     logits: Tensor
@@ -41,9 +44,19 @@ class Aggregation:
 
 
 class Aggregator(BagModel):
-    """Maps padded bags to logits; the order of instances makes no difference."""
+    """Maps padded bags to logits.
+
+    Attributes
+    ----------
+    order_matters
+        Whether the same instances in another order give another logit.
+    needs_classes
+        Whether it is trained with an instance loss, which a survival time has none of.
+    """
 
     standardise: "Standardiser"
+    order_matters: ClassVar[bool] = False
+    needs_classes: ClassVar[bool] = False
 
     @abstractmethod
     def forward(self, instances: Tensor, mask: Tensor) -> Aggregation:
@@ -52,7 +65,7 @@ class Aggregator(BagModel):
         Parameters
         ----------
         instances
-            (B, N, D) embeddings; what lies where `mask` is False is ignored.
+            (B, N, D) embeddings in any floating type; what lies where `mask` is False is ignored.
         mask
             (B, N) bool, True where there is an instance; at least one in each bag.
         """
@@ -62,7 +75,7 @@ class Aggregator(BagModel):
         self.eval()
         with torch.inference_mode():
             mask = torch.ones(1, len(instances), dtype=torch.bool)
-            result = self(instances.float()[None], mask)
+            result = self(instances[None], mask)
         shares = (result.contributions, result.attention)
         contributions, attention = (None if x is None else x[0].numpy() for x in shares)
         return BagScore(result.logits[0].numpy().astype(np.float64), contributions, attention)
@@ -84,18 +97,21 @@ class Standardiser(nn.Module):
         self.register_buffer("mean", torch.zeros(dimension))
         self.register_buffer("spread", torch.ones(dimension))
 
-    def fit(self, bags: list[Tensor]) -> None:
+    def fit(self, bags: Sequence[Tensor]) -> None:
         """Take mean and standard deviation over instances, every patient counting the same.
 
         Parameters
         ----------
         bags
-            One (N, D) tensor a patient.
+            One (N, D) tensor a patient, in any floating type.
         """
-        means = torch.stack([bag.double().mean(dim=0) for bag in bags])
-        squares = torch.stack([bag.double().square().mean(dim=0) for bag in bags])
-        mean = means.mean(dim=0)
-        variance = (squares.mean(dim=0) - mean.square()).clamp_min(0)
+        mean, square = torch.zeros(2, len(self.mean), dtype=torch.float64)
+        for bag in bags:
+            for chunk in bag.split(_CHUNK):
+                values = chunk.double()
+                mean += values.sum(dim=0) / (len(bag) * len(bags))
+                square += values.square().sum(dim=0) / (len(bag) * len(bags))
+        variance = (square - mean.square()).clamp_min(0)
         self.mean.copy_(mean)
         self.spread.copy_(variance.sqrt().clamp_min(_SMALLEST_SPREAD))
 

@@ -3,10 +3,12 @@
 import torch
 from torch import Tensor, nn
 
-from cmil.aggregators.aggregator import Aggregation, Aggregator, Standardiser
+from cmil.aggregators.aggregator import Aggregation
+from cmil.aggregators.attention_pooling import attend, gated
+from cmil.aggregators.instance_map import InstanceMap
 
 
-class GatedAttention(Aggregator):
+class GatedAttention(InstanceMap):
     """Gated attention MIL, Ilse et al. 2018 (ICML, arXiv 1802.04712), eq. 9.
 
     An instance h has attention softmax over the bag of w . (tanh(V h) * sigmoid(U h)); the bag is
@@ -21,20 +23,17 @@ class GatedAttention(Aggregator):
     def __init__(
         self, dimension: int, outputs: int, hidden: int, attention_width: int, dropout: float
     ) -> None:
-        super().__init__()
-        self.standardise = Standardiser(dimension)
-        self.project = nn.Sequential(nn.Linear(dimension, hidden), nn.ReLU(), nn.Dropout(dropout))
+        super().__init__(dimension, hidden, dropout)
         self.values_and_gates = nn.Linear(hidden, 2 * attention_width)
         self.weigh = nn.Linear(attention_width, 1, bias=False)  # softmax cancels any bias
         self.classify = nn.Linear(hidden, outputs)
 
+    def relevance_and_evidence(self, projected: Tensor) -> Tensor:
+        """Say all that is pooled of projected instances (n, hidden): (n, 1 + K)."""
+        relevance = self.weigh(gated(self.values_and_gates(projected)))
+        return torch.cat([relevance, projected @ self.classify.weight.T], dim=-1)
+
     def forward(self, instances: Tensor, mask: Tensor) -> Aggregation:
         """Aggregate a batch of bags: (B, N, D) and (B, N) bool."""
-        projected = self.project(self.standardise(instances))
-        values, gates = self.values_and_gates(projected).chunk(2, dim=-1)
-        relevance = self.weigh(torch.tanh(values) * torch.sigmoid(gates))
-        attention = torch.softmax(relevance.masked_fill(~mask[..., None], -torch.inf), dim=1)
-        evidence = projected @ self.classify.weight.T
-        contributions = (attention * evidence).masked_fill(~mask[..., None], 0)
-        logits = contributions.sum(dim=1) + self.classify.bias
-        return Aggregation(logits, contributions, attention)
+        said = self.say_of_all(self.relevance_and_evidence, instances, mask)
+        return attend(said[..., :1], said[..., 1:], mask, self.classify.bias)

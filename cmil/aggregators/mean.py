@@ -2,23 +2,20 @@
 
 from torch import Tensor, nn
 
-from cmil.aggregators.aggregator import Aggregation, Aggregator, Standardiser
+from cmil.aggregators.aggregator import Aggregation
+from cmil.aggregators.instance_map import InstanceMap
 
 
-class Mean(Aggregator):
+class Mean(InstanceMap):
     """Project each instance, average over the bag, classify the average linearly."""
 
     def __init__(self, dimension: int, outputs: int, hidden: int, dropout: float) -> None:
-        super().__init__()
-        self.standardise = Standardiser(dimension)
-        self.project = nn.Sequential(nn.Linear(dimension, hidden), nn.ReLU(), nn.Dropout(dropout))
+        super().__init__(dimension, hidden, dropout)
         self.classify = nn.Linear(hidden, outputs)
 
     def forward(self, instances: Tensor, mask: Tensor) -> Aggregation:
         """Aggregate a batch of bags: (B, N, D) and (B, N) bool."""
-        projected = self.project(self.standardise(instances))
-        evidence = projected @ self.classify.weight.T
-        weights = (mask / mask.sum(dim=1, keepdim=True))[..., None]
-        contributions = (evidence * weights).masked_fill(~mask[..., None], 0)
+        evidence = self.say_of_all(lambda h: h @ self.classify.weight.T, instances, mask)
+        contributions = evidence / mask.sum(dim=1)[:, None, None]
         logits = contributions.sum(dim=1) + self.classify.bias
         return Aggregation(logits, contributions, attention=None)

@@ -1,0 +1,88 @@
+"""TransMIL: every instance looks at every other before the bag is judged."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from cmil.aggregators.aggregator import Aggregation
+from cmil.aggregators.instance_map import InstanceMap
+from cmil.aggregators.nystrom_attention import NystromAttention
+
+_MOST_HEADS = 8
+
+
+class TransMil(InstanceMap):
+    """Transformer MIL, Shao et al. 2021 (NeurIPS, arXiv 2106.00908), algorithms 1 to 3.
+
+    Projected instances are laid out row by row in the smallest square that holds them, its end
+    filled with the first ones again. A class token goes before them; then come self-attention, a
+    convolution over the square (PPEG), and self-attention again, each added to what it was given.
+    The logit is linear in the class token.
+
+    The order of instances matters: neighbours in the square are neighbours in the bag. Neither
+    contributions nor attention are given: tokens mix, and the approximation's weights may be
+    negative. Memory grows with the bag by about ten times its projected instances.
+
+    Differences from the authors' code (szc19990412/TransMIL): embeddings are standardised;
+    attention is exact for bags of ordinary size, see `NystromAttention`; the second attention is
+    computed for the class token alone, which is all that is read of it; the three convolutions of
+    PPEG are one, of the sum of their kernels; bags of a batch do not touch each other.
+    """
+
+    order_matters = True
+
+    def __init__(self, dimension: int, outputs: int, hidden: int, dropout: float) -> None:
+        super().__init__(dimension, hidden, dropout)
+        heads = math.gcd(hidden, _MOST_HEADS)
+        self.class_token = nn.Parameter(torch.randn(1, 1, hidden))
+        self.first_norm, self.second_norm = nn.LayerNorm(hidden), nn.LayerNorm(hidden)
+        self.first_attention = NystromAttention(hidden, heads)
+        self.second_attention = NystromAttention(hidden, heads)
+        self.positions = Ppeg(hidden)
+        self.norm = nn.LayerNorm(hidden)
+        self.classify = nn.Linear(hidden, outputs)
+
+    def forward(self, instances: Tensor, mask: Tensor) -> Aggregation:
+        """Aggregate a batch of bags: (B, N, D) and (B, N) bool."""
+        projected = self.say_of_all(lambda h: h, instances, mask)
+        tokens = [self._class_token(bag[there]) for bag, there in zip(projected, mask, strict=True)]
+        logits: Tensor = self.classify(self.norm(torch.cat(tokens)))
+        return Aggregation(logits.float(), contributions=None, attention=None)
+
+    def _class_token(self, projected: Tensor) -> Tensor:
+        """Of one bag: (N, hidden) to (1, hidden)."""
+        side = math.isqrt(len(projected) - 1) + 1
+        squared = torch.cat([projected, projected[: side * side - len(projected)]])[None]
+        tokens = torch.cat([self.class_token, squared], dim=1)
+        tokens = tokens + self.first_attention(self.first_norm(tokens))
+        placed = self.positions(tokens[:, 1:], side)
+        tokens = torch.cat([tokens[:, :1], placed], dim=1)
+        read: Tensor = self.second_attention(self.second_norm(tokens), queries=1)
+        return (tokens[:, :1] + read)[0]
+
+
+class Ppeg(nn.Module):
+    """Pyramid position encoding generator, Shao et al. 2021, algorithm 3."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(width, width, size, padding=size // 2, groups=width) for size in (7, 5, 3)
+        )
+
+    def forward(self, tokens: Tensor, side: int) -> Tensor:
+        """Add to each of (1, side * side, width) tokens what lies around it."""
+        square = tokens.transpose(1, 2).reshape(1, -1, side, side)
+        around = nn.functional.conv2d(square, *self._summed(), padding=3, groups=square.shape[1])
+        return (square + around).flatten(2).transpose(1, 2)
+
+    def _summed(self) -> tuple[Tensor, Tensor]:
+        """Kernel and bias of the one convolution that does what the three do in sum."""
+        weights: list[Tensor] = []
+        biases: list[Tensor] = []
+        for convolution in self.convolutions:
+            weight = convolution.get_parameter("weight")
+            weights.append(nn.functional.pad(weight, [(7 - weight.shape[-1]) // 2] * 4))
+            biases.append(convolution.get_parameter("bias"))
+        return torch.stack(weights).sum(dim=0), torch.stack(biases).sum(dim=0)
