@@ -18,10 +18,11 @@ __all__ = [
 
 def build_aggregator(settings: MilSettings, dimension: int, outputs: int = 1) -> Aggregator:
     """Build the aggregator a study names, for embeddings of length `dimension`."""
+    widths = (*settings.layers, settings.hidden)
     match settings.aggregator:
         case "mean":
-            return Mean(dimension, outputs, settings.hidden, settings.dropout)
+            return Mean(dimension, outputs, widths, settings.dropout)
         case "gated_attention":
             return GatedAttention(
-                dimension, outputs, settings.hidden, settings.attention_width, settings.dropout
+                dimension, outputs, widths, settings.attention_width, settings.dropout
             )

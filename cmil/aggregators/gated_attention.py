@@ -1,9 +1,12 @@
 """Gated attention pooling."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from cmil.aggregators.aggregator import Aggregation, Aggregator, Standardiser
+from cmil.aggregators.projection import projection
 
 
 class GatedAttention(Aggregator):
@@ -19,11 +22,17 @@ class GatedAttention(Aggregator):
     """
 
     def __init__(
-        self, dimension: int, outputs: int, hidden: int, attention_width: int, dropout: float
+        self,
+        dimension: int,
+        outputs: int,
+        widths: Sequence[int],
+        attention_width: int,
+        dropout: float,
     ) -> None:
         super().__init__()
+        hidden = widths[-1]
         self.standardise = Standardiser(dimension)
-        self.project = nn.Sequential(nn.Linear(dimension, hidden), nn.ReLU(), nn.Dropout(dropout))
+        self.project = projection(dimension, widths, dropout)
         self.values_and_gates = nn.Linear(hidden, 2 * attention_width)
         self.weigh = nn.Linear(attention_width, 1, bias=False)  # softmax cancels any bias
         self.classify = nn.Linear(hidden, outputs)

@@ -1,18 +1,21 @@
 """Mean pooling: every instance counts the same. The baseline attention has to beat."""
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
 from cmil.aggregators.aggregator import Aggregation, Aggregator, Standardiser
+from cmil.aggregators.projection import projection
 
 
 class Mean(Aggregator):
     """Project each instance, average over the bag, classify the average linearly."""
 
-    def __init__(self, dimension: int, outputs: int, hidden: int, dropout: float) -> None:
+    def __init__(self, dimension: int, outputs: int, widths: Sequence[int], dropout: float) -> None:
         super().__init__()
         self.standardise = Standardiser(dimension)
-        self.project = nn.Sequential(nn.Linear(dimension, hidden), nn.ReLU(), nn.Dropout(dropout))
-        self.classify = nn.Linear(hidden, outputs)
+        self.project = projection(dimension, widths, dropout)
+        self.classify = nn.Linear(widths[-1], outputs)
 
     def forward(self, instances: Tensor, mask: Tensor) -> Aggregation:
         """Aggregate a batch of bags: (B, N, D) and (B, N) bool."""
