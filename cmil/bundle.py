@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
@@ -12,7 +12,9 @@ from torch import Tensor
 
 from cmil.aggregators import Aggregator, build_aggregator
 from cmil.calibration import Calibration
+from cmil.heads import Binary, Classes, Cox, DiscreteHazard, Head
 from cmil.settings import MilSettings
+from cohorts.endpoints import Endpoint
 from cohorts.errors import FileFormatError
 from cohorts.files import digest_of, digest_of_file, read_json, whole_file, write_json
 
@@ -26,14 +28,26 @@ class _Frozen(BaseModel):
 
 
 class OutOfFold(_Frozen):
-    """What the fold models reached on the development patients they had not seen."""
+    """What the fold models reached on the development patients they had not seen.
 
+    Attributes
+    ----------
+    measure
+        What `auc` and its interval are: of several classes the AUC of the last against the others,
+        of an endpoint Harrell's concordance, which is an AUC for times.
+    positives
+        Patients with label 1, of the last class, or with the event.
+    auc_of_folds
+        None where a fold has one class only.
+    """
+
+    measure: Literal["AUC", "AUC of the last class", "concordance"] = "AUC"
     patients: int
     positives: int
     auc: float
     auc_ci_low: float
     auc_ci_high: float
-    auc_of_folds: tuple[float, ...]
+    auc_of_folds: tuple[float | None, ...]
 
 
 class ModelFacts(_Frozen):
@@ -47,6 +61,16 @@ class ModelFacts(_Frozen):
         Encoder and preprocessing its bags were made with; it serves no other.
     fold_of
         development patient -> the fold whose model did not see that patient.
+    later_fold_of
+        The same of each repeat after the first; their models follow those of the first.
+    classes
+        Names of the classes, if the label has more than two.
+    endpoint
+        What was learnt instead of the label, if it was.
+    time_bins
+        Ends of the intervals of each model, if it gives hazards.
+    searched
+        Settings that were chosen for each model, if there was a search.
     threshold
         A score of at least this is a decision for metastasis.
     """
@@ -60,6 +84,11 @@ class ModelFacts(_Frozen):
     dimension: int
     encoding: Mapping[str, str | int | float]
     fold_of: Mapping[str, int]
+    later_fold_of: tuple[Mapping[str, int], ...] = ()
+    classes: tuple[str, ...] = ()
+    endpoint: Endpoint | None = None
+    time_bins: tuple[tuple[float, ...], ...] = ()
+    searched: tuple[Mapping[str, Any], ...] = ()
     centres: Sequence[str]
     calibration: Calibration
     threshold: float
@@ -68,6 +97,32 @@ class ModelFacts(_Frozen):
     cohort_digest: str
     bags_digest: str
     weights_digest: str
+
+    def models_unaware_of(self, patient_id: str) -> tuple[int, ...]:
+        """Numbers of the models that have not seen a development patient; of others none."""
+        numbers = []
+        first = 0
+        for fold_of in (self.fold_of, *self.later_fold_of):
+            if patient_id in fold_of:
+                numbers.append(first + fold_of[patient_id])
+            first += max(fold_of.values()) + 1
+        return tuple(numbers)
+
+    def settings_of(self, model: int) -> MilSettings:
+        """Give the settings that a model was trained with."""
+        return self.mil.at(self.searched[model]) if self.searched else self.mil
+
+    def head_of(self, model: int) -> Head:
+        """Tell what a model's logits mean."""
+        match self.mil.task:
+            case "binary":
+                return Binary()
+            case "classes":
+                return Classes((1.0,) * len(self.classes))
+            case "survival" if self.time_bins:
+                return DiscreteHazard(self.time_bins[model], self.mil.horizon)
+            case "survival":
+                return Cox()
 
 
 @dataclass(frozen=True)
@@ -94,8 +149,17 @@ def save_weights(models: Sequence[Aggregator], path: Path) -> None:
         save_file(tensors, partial)
 
 
-def load_weights(path: Path, settings: MilSettings, dimension: int) -> list[Aggregator]:
+def load_weights(
+    path: Path, settings: MilSettings | Sequence[MilSettings], dimension: int, outputs: int = 1
+) -> list[Aggregator]:
     """Rebuild the fold models that `save_weights` wrote.
+
+    Parameters
+    ----------
+    settings
+        Of all models, or one for each.
+    outputs
+        K, the logits of a model.
 
     Raises
     ------
@@ -111,8 +175,9 @@ def load_weights(path: Path, settings: MilSettings, dimension: int) -> list[Aggr
         fold, _, name = key.partition(".")
         folds.setdefault(int(fold), {})[name] = tensor
     models = []
-    for _, state in sorted(folds.items()):
-        model = build_aggregator(settings, dimension)
+    for number, state in sorted(folds.items()):
+        own = settings if isinstance(settings, MilSettings) else settings[number]
+        model = build_aggregator(own, dimension, outputs)
         try:
             model.load_state_dict(state)
         except RuntimeError as error:
@@ -150,4 +215,7 @@ def read_bundle(folder: Path) -> ModelBundle:
     weights = folder / WEIGHTS
     if weights.is_file() and digest_of_file(weights) != facts.weights_digest:
         raise FileFormatError(f'"{weights}" was changed after training; restore or train again')
-    return ModelBundle(load_weights(weights, facts.mil, facts.dimension), facts)
+    count = 1 + max(number for p in facts.fold_of for number in facts.models_unaware_of(p))
+    settings = [facts.settings_of(number) for number in range(count)]
+    models = load_weights(weights, settings, facts.dimension, facts.head_of(0).outputs)
+    return ModelBundle(models, facts)

@@ -1,28 +1,43 @@
 """Turn logits into probabilities with two numbers fitted on out-of-fold logits."""
 
+from typing import Literal
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict
-from scipy.optimize import minimize
-from scipy.special import expit
+from scipy.optimize import minimize, minimize_scalar
+from scipy.special import expit, log_softmax, softmax
 
 # A model that does no better than chance out of fold has a slope around 0. The score must keep
 # the order of the logits all the same, or AUC and threshold would speak of different rankings.
 SMALLEST_SLOPE = 0.01  # per standard deviation of the logits
+# Where the classes separate, the likelihood grows without end.
+_LARGEST_SLOPE = 20.0
 
 
 class Calibration(BaseModel):
-    """score = 1 / (1 + exp(-(slope * logit + intercept)))."""
+    """From a logit to a probability, by way of linear = slope * logit + intercept.
+
+    "logistic": 1 / (1 + exp(-linear)), of a label. "cumulative_hazard": 1 - exp(-exp(linear)), of
+    an event by the horizon. "softmax", of several classes: the softmax over their linears.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    link: Literal["logistic", "cumulative_hazard", "softmax"] = "logistic"
     slope: float
     intercept: float
 
     def __call__(self, logits: ArrayLike) -> NDArray[np.float64]:
-        """Calibrated probabilities of (n,) logits."""
+        """Calibrated probabilities of (n,) logits or, of classes, (n, K)."""
         linear = self.slope * np.asarray(logits, dtype=float) + self.intercept
-        return np.asarray(expit(linear), dtype=float)
+        match self.link:
+            case "logistic":
+                return np.asarray(expit(linear), dtype=float)
+            case "cumulative_hazard":
+                return np.asarray(-np.expm1(-np.exp(linear)))
+            case "softmax":
+                return np.asarray(softmax(linear, axis=-1))
 
 
 def fit_platt(logits: ArrayLike, labels: ArrayLike) -> Calibration:
@@ -54,3 +69,24 @@ def fit_platt(logits: ArrayLike, labels: ArrayLike) -> Calibration:
     fit = minimize(loss, x0=[1.0, 0.0], jac=True, method="L-BFGS-B", bounds=bounds, tol=1e-12)
     slope = float(fit.x[0] / spread)
     return Calibration(slope=slope, intercept=float(fit.x[1] - slope * x.mean()))
+
+
+def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> Calibration:
+    """Fit the slope of a softmax to logits, by maximum likelihood.
+
+    Guo et al. 2017 (ICML, arXiv 1706.04599), section 4.2; the slope is 1 / temperature.
+
+    Parameters
+    ----------
+    logits, labels
+        (n, K) out-of-fold logits, and the class of each patient from 0.
+    """
+    x, truth = np.asarray(logits, dtype=float), np.asarray(labels, dtype=int)
+    spread = float(x.std()) or 1.0
+
+    def loss(slope: float) -> float:
+        of_truth = log_softmax(slope / spread * x, axis=1)[np.arange(len(x)), truth]
+        return float(-of_truth.mean())
+
+    fit = minimize_scalar(loss, bounds=(SMALLEST_SLOPE, _LARGEST_SLOPE), method="bounded")
+    return Calibration(link="softmax", slope=float(fit.x / spread), intercept=0)

@@ -12,14 +12,16 @@ def write_model_card(bundle: ModelBundle, folder: Path) -> None:
     """Write the card beside the bundle, from the bundle's own facts."""
     facts, oof = bundle.facts, bundle.facts.out_of_fold
     encoding = "\n".join(f"| {name} | {value} |" for name, value in facts.encoding.items())
-    folds = ", ".join(f"{auc:.3f}" for auc in facts.out_of_fold.auc_of_folds)
+    folds = ", ".join("none" if auc is None else f"{auc:.3f}" for auc in oof.auc_of_folds)
+    learnt = facts.mil.endpoint if facts.endpoint else facts.label
+    slope, intercept = f"{facts.calibration.slope:.4f}", f"{facts.calibration.intercept:.4f}"
     write_text(
         folder / CARD,
-        f"""# Model card: {facts.label}
+        f"""# Model card: {learnt}
 
 **Research use only.** Not a medical device; no decision on a patient may rest on it.
 
-Predicts "{facts.label}" of a patient from the embeddings of bone marrow smear patches:
+Predicts "{learnt}" of a patient from the embeddings of bone marrow smear patches:
 {len(bundle.models)} {facts.mil.aggregator.replace("_", " ")} models, one a fold, whose logits are
 averaged and calibrated.
 
@@ -27,11 +29,12 @@ averaged and calibrated.
 |---|---|
 | development patients | {oof.patients}, {oof.positives} of them positive |
 | centres | {", ".join(facts.centres)} |
-| out-of-fold AUC | {oof.auc:.3f} (95% CI {oof.auc_ci_low:.3f} to {oof.auc_ci_high:.3f}, DeLong) |
-| AUC of the single folds | {folds} |
+| out-of-fold {oof.measure} | {oof.auc:.3f} (95% CI {oof.auc_ci_low:.3f} to \
+{oof.auc_ci_high:.3f}) |
+| {oof.measure} of the single folds | {folds} |
 | threshold | {facts.threshold:.4f} ({facts.threshold_method}, on out-of-fold scores) |
-| calibration | slope {facts.calibration.slope:.4f}, intercept {facts.calibration.intercept:.4f} \
-(Platt, on out-of-fold logits) |
+| calibration | slope {slope}, intercept {intercept} ({facts.calibration.link}, on out-of-fold \
+logits) |
 | seed | {facts.seed} |
 | model digest | {bundle.digest} |
 | development cohort digest | {facts.cohort_digest} |

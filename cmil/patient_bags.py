@@ -1,6 +1,7 @@
 """Gather a patient's slides into one bag, and make sure all bags speak the same language."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cmil.instances import Instances, MappedInstances
 from cohorts.errors import DataError
 from cohorts.files import digest_of, digest_of_file
 from cohorts.manifest import Cohort
@@ -50,6 +52,46 @@ class PatientBag:
     def __len__(self) -> int:
         return len(self.instances)
 
+    @property
+    def rows(self) -> Instances:
+        """The instances, of which some can be taken without reading the others."""
+        return self.instances
+
+    @property
+    def slides(self) -> tuple[NDArray[np.floating], ...]:
+        """The instances as arrays, one or more."""
+        return (self.instances.numpy(),)
+
+
+class MappedPatientBag(PatientBag):
+    """A patient's bag whose embeddings stay in the files of the slides."""
+
+    _rows: MappedInstances
+
+    def __init__(
+        self, slides: Sequence[np.memmap], coords: Mapping[str, NDArray[np.int64]]
+    ) -> None:
+        object.__setattr__(self, "_rows", MappedInstances(slides))
+        object.__setattr__(self, "coords", coords)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def instances(self) -> Tensor:
+        """(N, D) instances; those of several slides are copied into memory to be one."""
+        return self._rows[:]
+
+    @property
+    def rows(self) -> MappedInstances:
+        """The instances, of which some can be taken without reading the others."""
+        return self._rows
+
+    @property
+    def slides(self) -> tuple[np.memmap, ...]:
+        """The maps, one a slide."""
+        return self._rows.slides
+
 
 @dataclass(frozen=True)
 class PatientBags:
@@ -75,8 +117,21 @@ class PatientBags:
         return [self.bags[patient] for patient in cohort.patients.index]
 
 
-def read_patient_bags(cohort: Cohort, folder: Path) -> PatientBags:
+def read_patient_bags(
+    cohort: Cohort, folder: Path, *, memory_gb: float = math.inf, shared: bool = False
+) -> PatientBags:
     """Read every slide's bag and join those of a patient.
+
+    Parameters
+    ----------
+    cohort
+        Whose bags.
+    folder
+        Where they lie.
+    memory_gb
+        If the files are larger together, embeddings stay in them, memory-mapped.
+    shared
+        Several processes are to read them: they stay in their files wherever they can be mapped.
 
     Raises
     ------
@@ -87,7 +142,12 @@ def read_patient_bags(cohort: Cohort, folder: Path) -> PatientBags:
     """
     if not cohort.slides:
         raise DataError("the cohort has no slide with a bag; run cmil extract")
-    read = {slide.slide_id: read_bag(bag_path(folder, slide.slide_id)) for slide in cohort.slides}
+    paths = {slide.slide_id: bag_path(folder, slide.slide_id) for slide in cohort.slides}
+    too_large = _gigabytes(paths.values()) > memory_gb
+    mapped = too_large or shared
+    read = {slide_id: read_bag(path, mapped=mapped) for slide_id, path in paths.items()}
+    if too_large:
+        _check_all_mapped(read, memory_gb)
     first_id, first = next(iter(read.items()))
     encoding = encoding_of(first)
     for slide_id, bag in read.items():
@@ -150,7 +210,25 @@ def shortened(value: Attribute | None) -> str:
     return text if len(text) <= _LONGEST_VALUE else f"{text[:12]}... {digest_of(text)[:8]}"
 
 
+def _gigabytes(paths: Iterable[Path]) -> float:
+    """Sizes of those files that are there; reading names those that are not."""
+    return sum(path.stat().st_size for path in paths if path.exists()) / 1e9
+
+
+def _check_all_mapped(read: Mapping[str, Bag], memory_gb: float) -> None:
+    for slide_id, bag in read.items():
+        if not isinstance(bag.features, np.memmap):
+            raise DataError(
+                f'bag "{slide_id}" is compressed or in chunks and cannot be memory-mapped, and the '
+                f"bags are larger than memory_gb = {memory_gb:g}; raise it, or write the features "
+                "contiguous and uncompressed"
+            )
+
+
 def _join(slides: Mapping[str, Bag]) -> PatientBag:
-    features = np.concatenate([bag.features for bag in slides.values()])
     coords = {slide_id: bag.coords for slide_id, bag in slides.items()}
-    return PatientBag(torch.from_numpy(features), coords)
+    features = [bag.features for bag in slides.values()]
+    maps = [rows for rows in features if isinstance(rows, np.memmap)]
+    if len(maps) == len(features):
+        return MappedPatientBag(maps, coords)
+    return PatientBag(torch.from_numpy(np.concatenate(features)), coords)

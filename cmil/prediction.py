@@ -1,14 +1,14 @@
 """Score patients with a frozen bundle, and keep where the attention lay."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cmil.bundle import ModelBundle
+from cmil.bundle import ModelBundle, ModelFacts
 from cmil.patient_bags import PatientBag, PatientBags, shortened
 from cohorts.errors import DataError
 from cohorts.manifest import SPLITS, Cohort
@@ -36,7 +36,10 @@ class PatientPrediction:
     ----------
     logit
         Mean over the models that may speak: all for an external patient, for a development
-        patient only the one that has not seen it.
+        patient only those that have not seen it. Of classes, the log-odds of the last; of an
+        endpoint, the log of the hazard.
+    class_scores
+        Probability of each class, in their order; empty for two.
     score_sd
         Standard deviation of the calibrated scores of those models; NaN for a single one.
     attention, contributions
@@ -46,26 +49,48 @@ class PatientPrediction:
     logit: float
     score: float
     score_sd: float
+    class_scores: Sequence[float]
     attention: NDArray[np.float32] | None
     contributions: NDArray[np.float32] | None
 
 
 def predict_patient(bundle: ModelBundle, patient_id: str, bag: PatientBag) -> PatientPrediction:
     """Score one patient with the models that have not seen it."""
-    fold = bundle.facts.fold_of.get(patient_id)
-    models = bundle.models if fold is None else [bundle.models[fold]]
-    results = [model.score(bag.instances) for model in models]
-    logits = np.array([result.logit for result in results])
-    calibrate = bundle.facts.calibration
-    spread = float(calibrate(logits).std(ddof=1)) if len(logits) > 1 else float("nan")
-    mean = float(logits.mean())
-    return PatientPrediction(
-        logit=mean,
-        score=float(calibrate(mean)),
-        score_sd=spread,
+    numbers = bundle.facts.models_unaware_of(patient_id) or range(len(bundle.models))
+    results = [bundle.models[number].score(bag.instances) for number in numbers]
+    said = combine(bundle.facts, numbers, np.stack([result.logits for result in results]))
+    return replace(
+        said,
         attention=_mean_of([result.attention for result in results]),
         contributions=_mean_of([result.contributions for result in results]),
     )
+
+
+def combine(
+    facts: ModelFacts, models: Sequence[int], logits: NDArray[np.float64]
+) -> PatientPrediction:
+    """Make a score of what models say of a patient.
+
+    Parameters
+    ----------
+    models
+        Numbers of the models that speak.
+    logits
+        (models, K) what they say.
+    """
+    calibrate = facts.calibration
+    if facts.classes:
+        mean = logits.mean(axis=0)
+        rank = float(facts.head_of(0).rank(mean[None])[0])
+        of_classes = [float(score) for score in calibrate(mean)]
+        score, scores = of_classes[-1], calibrate(logits)[:, -1]
+    else:
+        heads = [facts.head_of(number) for number in models]
+        ranks = np.array([head.rank(x[None])[0] for head, x in zip(heads, logits, strict=True)])
+        rank, of_classes = float(ranks.mean()), []
+        score, scores = float(calibrate(rank)), calibrate(ranks)
+    spread = float(scores.std(ddof=1)) if len(scores) > 1 else float("nan")
+    return PatientPrediction(rank, score, spread, of_classes, None, None)
 
 
 def _mean_of(maps: Sequence[NDArray[np.float32] | None]) -> NDArray[np.float32] | None:
@@ -129,7 +154,8 @@ def prediction_row(
 ) -> dict[str, object]:
     """One row of `predictions.csv`."""
     patient = cohort.patients.loc[patient_id]
-    return {
+    classes = bundle.facts.classes
+    row = {
         "patient_id": patient_id,
         "centre": patient["centre"],
         "split": patient["split"],
@@ -137,11 +163,21 @@ def prediction_row(
         "score": said.score,
         "logit": said.logit,
         "score_sd": said.score_sd,
-        "label": patient.get("label", ""),
+        "label": _label(patient.get("label", ""), classes),
         "decision": int(said.score >= bundle.facts.threshold),
         "n_patches": len(bag),
         "model_digest": bundle.digest,
     }
+    if classes:
+        row["class"] = classes[int(patient["label"])] if "label" in patient else ""
+        row["predicted_class"] = classes[int(np.argmax(said.class_scores))]
+        row |= {f"score_{name}": x for name, x in zip(classes, said.class_scores, strict=True)}
+    return row
+
+
+def _label(label: object, classes: Sequence[str]) -> object:
+    """0 or 1; of several classes, whether it is the last, of which the score speaks."""
+    return int(label == len(classes) - 1) if classes and label != "" else label
 
 
 def read_predictions(path: Path) -> pd.DataFrame:

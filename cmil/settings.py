@@ -1,8 +1,17 @@
 """How a model is trained."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+# These say what is learnt and on whom it is tried, not how well.
+_NOT_SEARCHED = frozenset(
+    {
+        *("task", "endpoint", "survival_loss", "horizon", "time_bins", "folds", "repeats"),
+        *("hold_out", "search", "search_folds", "threshold", "memory_gb"),
+    }
+)
 
 
 class MilSettings(BaseModel):
@@ -23,20 +32,97 @@ class MilSettings(BaseModel):
         "trans_mil",
         "additive_attention",
     ] = Field("gated_attention", description="how a bag's instances become one logit")
+    task: Literal["binary", "classes", "survival"] = Field(
+        "binary", description="what is learnt: the label, of two or more classes, or an endpoint"
+    )
+    endpoint: str = Field("", description='of task "survival": a name in [cohort.endpoints]')
+    survival_loss: Literal["cox", "discrete_hazard"] = "cox"
+    horizon: float = Field(
+        0.0, ge=0, description="the score is the probability of the event by then"
+    )
+    time_bins: int = Field(4, ge=2, le=50, description='intervals of "discrete_hazard"')
     folds: int = Field(5, ge=2, le=50, description="of the patient-grouped cross-validation")
-    epochs: int = Field(40, ge=1, description="fixed; nothing is stopped early on held-out data")
+    repeats: int = Field(1, ge=1, le=100, description="of the cross-validation, dealt anew")
+    hold_out: Literal["folds", "centres"] = Field(
+        "folds", description="what is left out in turn: a fold of patients, or a centre"
+    )
+    epochs: int = Field(40, ge=1, description="at most; without patience, exactly")
+    patience: int | None = Field(
+        None, ge=1, description="epochs without a lower loss on a fifth of the training patients"
+    )
     learning_rate: float = Field(1e-3, gt=0)
+    schedule: Literal["cosine", "constant"] = "cosine"
+    optimiser: Literal["adamw", "sgd"] = "adamw"
     weight_decay: float = Field(1e-2, ge=0)
+    balance: Literal["loss", "sampling", "none"] = Field(
+        "loss", description="how rare classes are made to count as much as frequent ones"
+    )
+    layers: tuple[int, ...] = Field(
+        (), description="widths of fully connected layers before that of `hidden`"
+    )
     hidden: int = Field(128, ge=1, description="width an embedding is projected to")
     attention_width: int = Field(64, ge=1, description="width of the attention network")
     dropout: float = Field(0.25, ge=0, lt=1)
     top_k: Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)] = Field(
         0.1, description="instances that top_k averages: a number, or a share of the bag"
     )
+    instance_dropout: float = Field(
+        0.0, ge=0, lt=1, description="share of a bag's instances left out of a training step"
+    )
+    instance_loss_weight: float = Field(
+        0.3, ge=0, lt=1, description="of an aggregator that is also trained on single instances"
+    )
     bags_per_step: int = Field(8, ge=1)
     instances_per_bag: int = Field(
         1024, ge=1, description="sampled anew for each training step; scoring uses all"
     )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="of the products of a training step; scores are float32"
+    )
+    memory_gb: float = Field(
+        8.0, ge=0, description="bags that are larger together stay in their files, memory-mapped"
+    )
+    search: Mapping[str, tuple[Any, ...]] = Field(
+        default_factory=dict, description="name of a setting -> values tried within each fold"
+    )
+    search_folds: int = Field(3, ge=2, le=20, description="of the search, within a fold")
     threshold: Literal["youden"] = Field(
         "youden", description="score to decision, chosen on out-of-fold scores"
     )
+
+    @model_validator(mode="after")
+    def _fits_the_task(self) -> Self:
+        if self.task == "survival":
+            if not self.endpoint or not self.horizon:
+                raise ValueError(
+                    'task "survival" needs endpoint, a name in [cohort.endpoints], and horizon, a '
+                    "time in its unit"
+                )
+            if self.balance == "sampling":
+                raise ValueError('balance "sampling" would distort the hazard; set it to "none"')
+            if self.survival_loss == "cox" and self.bags_per_step < 2:
+                raise ValueError(
+                    "the loss of Cox compares patients; set bags_per_step to 2 or more"
+                )
+        if self.hold_out == "centres" and self.repeats > 1:
+            raise ValueError("centres are left out once each; set repeats to 1")
+        return self
+
+    @model_validator(mode="after")
+    def _every_point_is_valid(self) -> Self:
+        for name, values in self.search.items():
+            if name not in type(self).model_fields or name in _NOT_SEARCHED:
+                raise ValueError(f"search.{name} is not a setting that can be searched")
+            if not values:
+                raise ValueError(f"search.{name} has no value to try")
+            for value in values:
+                try:
+                    self.at({name: value})
+                except ValidationError as error:
+                    said = error.errors()[0]["msg"]
+                    raise ValueError(f"search.{name}: {value!r}: {said}") from error
+        return self
+
+    def at(self, point: Mapping[str, Any]) -> "MilSettings":
+        """Give the settings of one point of the search."""
+        return MilSettings.model_validate({**self.model_dump(), **point, "search": {}})

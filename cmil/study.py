@@ -6,12 +6,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from cmil.progress import progress, say
 from cmil.run_record import Stage
 from cmil.study_settings import StudySettings
+from cohorts.endpoints import Endpoint
 from cohorts.errors import DataError, SettingsError
 from cohorts.files import digest_of_file, write_text
 from cohorts.manifest import Cohort, read_cohort
@@ -118,42 +118,49 @@ def refuse_unfit_outcomes(study: Study) -> None:
 
 
 def _refuse_too_few_patients(study: Study) -> None:
-    from cohorts.splits import stratified_folds
+    from cmil.fit_plan import deal_folds
 
-    _label_column(study)
-    rng = np.random.default_rng(study.settings.seed)
-    stratified_folds(study.manifest.development.patients, study.settings.mil.folds, rng)
+    settings = study.settings
+    deal_folds(study.manifest.development.patients, settings.mil, settings.seed, _endpoint(study))
 
 
 def train_model(study: Study) -> None:
     """Cross-validate on the development patients and freeze the bundle."""
+    import torch
+
     from cmil.bundle import FACTS, WEIGHTS
+    from cmil.curves import CURVES
+    from cmil.fit_plan import deal_folds, planned_epochs
     from cmil.model_card import CARD
     from cmil.patient_bags import digest_of_bags, read_patient_bags
+    from cmil.search import SEARCH
     from cmil.training import EpochDone, train
 
     settings, cohort = study.settings, study.cohort.development
-    label = _label_column(study)
+    label, endpoint = settings.cohort.label, _endpoint(study)
     _say_what_has_no_bag(study)
+    folds = deal_folds(cohort.patients, settings.mil, settings.seed, endpoint)
     inputs = {"cohort": cohort.digest, "bags": digest_of_bags(cohort, study.bags)}
+    if endpoint:
+        inputs["outcomes"] = cohort.outcomes_digest
     chosen = {**settings.mil.model_dump(mode="json"), "label": label}
     stage = study.stage("train", "model", inputs, chosen)
     if stage.is_done():
         say("train: up to date")
         return
-    bags = read_patient_bags(cohort, study.bags)
-    total = settings.mil.folds * settings.mil.epochs
-    with progress("train (epochs)", total) as advance:
-        done = 0
+    several = torch.get_num_threads() > 1
+    bags = read_patient_bags(cohort, study.bags, memory_gb=settings.mil.memory_gb, shared=several)
+    models = sum(int(fold_of.max()) + 1 for fold_of in folds)
+    with progress("train (epochs)", planned_epochs(settings.mil, models)) as advance:
 
         def on_epoch(event: EpochDone) -> None:
-            nonlocal done
-            reached = event.fold * settings.mil.epochs + event.epoch + 1
-            loss = "resumed" if event.loss is None else f"loss {event.loss:.3f}"
-            advance(reached - done, note=f"fold {event.fold + 1}, {loss}")
-            done = reached
+            state = "done"
+            if event.loss is not None:
+                state = f"loss {event.loss:.3f}, {event.discrimination:.3f} of pairs in order"
+            advance(event.steps, note=f"fold {event.fold + 1}, {state}")
 
-        with stage.recorded(lambda: [study.model / name for name in (FACTS, WEIGHTS, CARD)]):
+        files = [FACTS, WEIGHTS, CARD, CURVES, *([SEARCH] if settings.mil.search else [])]
+        with stage.recorded(lambda: [study.model / name for name in files]):
             bundle = train(
                 cohort,
                 bags,
@@ -161,10 +168,11 @@ def train_model(study: Study) -> None:
                 study.model,
                 label=label,
                 seed=settings.seed,
+                endpoint=endpoint,
                 on_epoch=on_epoch,
             )
     reached = bundle.facts.out_of_fold
-    say(f"train: out-of-fold AUC {reached.auc:.3f} in {reached.patients} patients")
+    say(f"train: out-of-fold {reached.measure} {reached.auc:.3f} in {reached.patients} patients")
 
 
 def predict_scores(study: Study) -> None:
@@ -193,7 +201,8 @@ def predict_scores(study: Study) -> None:
         return
     folder = study.out / "attention"
     files = [attention_path(folder, slide.slide_id) for slide in cohort.slides]
-    bags = read_patient_bags(cohort, study.bags)
+    memory = study.settings.mil.memory_gb
+    bags = read_patient_bags(cohort, study.bags, memory_gb=memory)
     with (
         progress("predict (patients)", len(cohort.patients)) as advance,
         stage.recorded(lambda: [study.predictions, *files]),
@@ -325,8 +334,6 @@ def _of_predictions(study: Study) -> Mapping[str, str]:
     return {"predictions": digest_of_file(study.predictions)}
 
 
-def _label_column(study: Study) -> str:
-    label = study.settings.cohort.label
-    if not label:
-        raise SettingsError("training needs a label; name its column in [cohort] label")
-    return label
+def _endpoint(study: Study) -> Endpoint | None:
+    """Give the endpoint that is learnt, if the task is one."""
+    return study.settings.cohort.endpoints.get(study.settings.mil.endpoint)

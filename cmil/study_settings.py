@@ -5,9 +5,9 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Any, Self, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from cmil.settings import MilSettings
 from cohorts.errors import SettingsError
@@ -27,6 +27,21 @@ class StudySettings(BaseModel):
     extraction: ExtractionSettings
     mil: MilSettings = MilSettings()
     survival: SurvivalSettings = SurvivalSettings()
+
+    @model_validator(mode="after")
+    def _task_is_of_the_cohort(self) -> Self:
+        endpoints = ", ".join(self.cohort.endpoints) or "none"
+        if self.mil.task == "survival" and self.mil.endpoint not in self.cohort.endpoints:
+            raise ValueError(
+                f'mil.endpoint "{self.mil.endpoint}" is not in [cohort.endpoints], which has '
+                f"{endpoints}"
+            )
+        if (self.mil.task == "classes") != bool(self.cohort.classes):
+            raise ValueError(
+                'mil.task "classes" and [cohort] classes, their names, go together; state both or '
+                "neither"
+            )
+        return self
 
 
 def read_study_settings(
@@ -89,7 +104,7 @@ def _table(path: Path, content: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _explain(path: Path, problem: Mapping[str, Any]) -> str:
-    where = ".".join(str(step) for step in problem["loc"])
+    where = ".".join(str(step) for step in problem["loc"]) or "study"
     if problem["type"] == "missing":
         return f"{path.name}: {where} is not set; add it"
     if problem["type"] == "extra_forbidden":

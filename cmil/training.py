@@ -1,44 +1,61 @@
 """Cross-validate on the development patients, and freeze what the out-of-fold scores decide."""
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from cmil import __version__
-from cmil.aggregators import Aggregator
 from cmil.bundle import (
     WEIGHTS,
     ModelBundle,
     ModelFacts,
-    OutOfFold,
     load_weights,
     save_weights,
     write_facts,
 )
-from cmil.calibration import fit_platt
-from cmil.discrimination import auc_delong
-from cmil.fitting import fit_aggregator
+from cmil.curves import CURVES, curve_table
+from cmil.fit_plan import deal_folds, inner_fits, outer_fits
+from cmil.fit_workers import run_fits
+from cmil.fits import Fit, read_result
+from cmil.fitting import Epoch
+from cmil.heads import DiscreteHazard, fit_head
 from cmil.model_card import write_model_card
-from cmil.operating_point import youden_threshold
+from cmil.out_of_fold import freeze_score
 from cmil.patient_bags import PatientBags
+from cmil.search import SEARCH, chosen_point, grid_points, search_table
 from cmil.settings import MilSettings
+from cmil.truth import truth_of, truth_values
+from cohorts.endpoints import Endpoint
 from cohorts.errors import DataError
-from cohorts.files import digest_of, digest_of_file
+from cohorts.files import digest_of, digest_of_file, write_text
 from cohorts.manifest import Cohort
-from cohorts.splits import stratified_folds
 
 
 @dataclass(frozen=True)
 class EpochDone:
-    """What a progress bar is told after every epoch; a resumed fold reports its last one."""
+    """What a progress bar is told after every epoch, and once more when a fit is done.
+
+    Attributes
+    ----------
+    fold
+        Whose model, or whose search.
+    epoch
+        Of that fit, from 0.
+    loss, discrimination
+        Of the training patients; None where the fit is done.
+    steps
+        Epochs that this is of all that were planned: those that a fit stopped short of, or did in
+        an earlier run, are told at its end.
+    """
 
     fold: int
     epoch: int
     loss: float | None
+    discrimination: float | None
+    steps: int
 
 
 def train(
@@ -49,23 +66,27 @@ def train(
     *,
     label: str,
     seed: int,
+    endpoint: Endpoint | None = None,
     on_epoch: Callable[[EpochDone], None] = lambda _: None,
 ) -> ModelBundle:
     """Train one model a fold and write the bundle to `folder`.
 
-    A fold's model learns from the other folds' patients only. Its logits for its own fold are
-    out-of-fold logits; calibration and threshold are fitted on them and on nothing else. Finished
-    folds are kept aside until the bundle is whole, so that a killed training resumes with them;
-    every fold draws from random numbers of its own, so the result is that of an undisturbed run.
+    A fold's model learns from the other folds' patients only, and its settings are searched among
+    them only. Its logits for its own fold are out-of-fold logits; calibration and threshold are
+    fitted on them and on nothing else. Finished fits are kept aside until the bundle is whole, so
+    that a killed training resumes with them; every fit draws from random numbers of its own, so
+    the result is that of an undisturbed run, however many fits run at a time.
 
     Parameters
     ----------
     cohort
-        Development patients, with labels.
+        Development patients, with labels or the endpoint.
     bags
         At least theirs.
     label
         Name of the label column, for the record.
+    endpoint
+        Columns of time and event, if these are learnt.
 
     Raises
     ------
@@ -75,26 +96,29 @@ def train(
     outsiders = cohort.patients.index[cohort.patients["split"] != "development"]
     if len(outsiders):
         raise DataError(f'patient "{outsiders[0]}" is external and must not be trained on')
-    # A stream for each use: how the training draws does not change who is in which fold.
-    split_seed, *fold_seeds = np.random.SeedSequence(seed).spawn(settings.folds + 1)
-    fold_of = stratified_folds(cohort.patients, settings.folds, np.random.default_rng(split_seed))
-    asked = [__version__, cohort.digest, bags.digest, settings.model_dump(mode="json"), seed]
-    aside = folder / "folds" / digest_of(asked)[:16]
+    truth = truth_of(cohort.patients, settings, endpoint)
+    folds = deal_folds(cohort.patients, settings, seed, endpoint)
+    learnt = digest_of([*truth.columns, *truth_values(truth).ravel().tolist()])
+    asked = [__version__, cohort.digest, learnt, bags.digest, settings.model_dump(mode="json")]
+    aside = folder / "folds" / digest_of([*asked, seed])[:16]
+    fits = outer_fits(truth, folds, settings, seed, aside)
+    points = grid_points(settings)
+    inner = [inner_fits(fit, cohort.patients, points, aside) for fit in fits]
+    _carry_out([f for of in inner for at in of for f in at], bags, aside, on_epoch)
+    searches = [search_table(points, [[read_result(f) for f in at] for at in of]) for of in inner]
+    searched = [points[chosen_point(table)] for table in searches]
+    fits = [replace(f, settings=settings.at(p)) for f, p in zip(fits, searched, strict=True)]
+    _carry_out(fits, bags, aside, on_epoch)
+
+    results = [read_result(fit) for fit in fits]
+    weights = [fit.weights for fit in fits if fit.weights]
+    heads = [fit_head(fit.truth, fit.settings) for fit in fits]
     models = [
-        _fit_or_resume(
-            cohort.restricted_to(fold_of.index[fold_of != fold]),
-            bags,
-            settings,
-            fold_seeds[fold],
-            aside / f"{fold}.safetensors",
-            fold,
-            on_epoch,
-        )
-        for fold in range(settings.folds)
+        load_weights(path, fit.settings, bags.dimension, head.outputs)[0]
+        for path, fit, head in zip(weights, fits, heads, strict=True)
     ]
-    logits = out_of_fold_logits(models, bags, fold_of)
-    calibration = fit_platt(logits, cohort.patients["label"])
     save_weights(models, folder / WEIGHTS)
+    frozen = freeze_score(fits, heads, results, truth)
     facts = ModelFacts(
         software_version=__version__,
         label=label,
@@ -102,74 +126,54 @@ def train(
         mil=settings,
         dimension=bags.dimension,
         encoding=dict(bags.encoding),
-        fold_of={str(patient): int(fold) for patient, fold in fold_of.items()},
+        fold_of=_plain(folds[0]),
+        later_fold_of=tuple(_plain(fold_of) for fold_of in folds[1:]),
+        classes=cohort.classes,
+        endpoint=endpoint if settings.task == "survival" else None,
+        time_bins=tuple(head.ends for head in heads if isinstance(head, DiscreteHazard)),
+        searched=tuple(searched) if settings.search else (),
         centres=sorted(cohort.patients["centre"].unique()),
-        calibration=calibration,
-        threshold=youden_threshold(calibration(logits), cohort.patients["label"]),
-        threshold_method=settings.threshold,
-        out_of_fold=_summarise(logits, cohort.patients["label"], fold_of),
+        calibration=frozen.calibration,
+        threshold=frozen.threshold,
+        threshold_method=frozen.threshold_method,
+        out_of_fold=frozen.reached,
         cohort_digest=cohort.digest,
         bags_digest=bags.digest,
         weights_digest=digest_of_file(folder / WEIGHTS),
     )
     bundle = ModelBundle(models, facts)
+    write_text(folder / CURVES, curve_table(results).to_csv(index=False))
+    if settings.search:
+        tables = [table.assign(model=number) for number, table in enumerate(searches)]
+        write_text(folder / SEARCH, pd.concat(tables).to_csv(index=False))
     write_model_card(bundle, folder)
     write_facts(facts, folder)  # last: a bundle with it is whole
     shutil.rmtree(folder / "folds")
     return bundle
 
 
-def out_of_fold_logits(
-    models: Sequence[Aggregator], bags: PatientBags, fold_of: "pd.Series[int]"
-) -> "pd.Series[float]":
-    """Score every patient with the one model that has not seen it.
-
-    Parameters
-    ----------
-    models
-        By fold.
-    fold_of
-        Fold of each patient, indexed by patient_id.
-    """
-    logits = {
-        patient: models[fold].score(bags.bags[str(patient)].instances).logit
-        for patient, fold in fold_of.items()
-    }
-    return pd.Series(logits, dtype=float)
+def _plain(fold_of: "pd.Series[int]") -> dict[str, int]:
+    return {str(patient): int(fold) for patient, fold in fold_of.items()}
 
 
-def _fit_or_resume(
-    cohort: Cohort,
-    bags: PatientBags,
-    settings: MilSettings,
-    seed: np.random.SeedSequence,
-    checkpoint: Path,
-    fold: int,
-    on_epoch: Callable[[EpochDone], None],
-) -> Aggregator:
-    if checkpoint.exists():
-        on_epoch(EpochDone(fold, settings.epochs - 1, None))
-        return load_weights(checkpoint, settings, bags.dimension)[0]
+def _carry_out(
+    fits: Sequence[Fit], bags: PatientBags, aside: Path, on_epoch: Callable[[EpochDone], None]
+) -> None:
+    """Carry out the fits that an earlier run has not finished."""
+    reached = dict.fromkeys((fit.result for fit in fits), 0)
 
-    def report(epoch: int, loss: float) -> None:
-        on_epoch(EpochDone(fold, epoch, loss))
+    def told(fit: Fit, epoch: Epoch | None) -> None:
+        if epoch is None:
+            left = fit.settings.epochs - reached[fit.result]
+            on_epoch(EpochDone(fit.fold, fit.settings.epochs - 1, None, None, left))
+            return
+        reached[fit.result] += 1
+        on_epoch(EpochDone(fit.fold, epoch.number, epoch.loss, epoch.discrimination, 1))
 
-    instances = [bag.instances for bag in bags.of(cohort)]
-    model = fit_aggregator(instances, cohort.patients["label"].tolist(), settings, seed, report)
-    save_weights([model], checkpoint)
-    return model
-
-
-def _summarise(
-    logits: "pd.Series[float]", labels: "pd.Series[int]", fold_of: "pd.Series[int]"
-) -> OutOfFold:
-    pooled = auc_delong(logits, labels)
-    folds: Mapping[int, pd.Index] = {int(f): ids.index for f, ids in fold_of.groupby(fold_of)}
-    return OutOfFold(
-        patients=len(labels),
-        positives=int(labels.sum()),
-        auc=pooled.value,
-        auc_ci_low=pooled.ci_low,
-        auc_ci_high=pooled.ci_high,
-        auc_of_folds=tuple(auc_delong(logits[i], labels[i]).value for i in folds.values()),
-    )
+    waiting = []
+    for fit in fits:
+        if fit.result.exists():
+            told(fit, None)
+        else:
+            waiting.append(fit)
+    run_fits(waiting, bags, aside, told)

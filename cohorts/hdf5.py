@@ -1,6 +1,7 @@
 """Read HDF5 that may come from anywhere: undamaged, of a known version, of its own bytes only."""
 
 import errno
+import io
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -116,6 +117,38 @@ def read_finite(file: h5py.File, name: str, of: Hdf5Format) -> NDArray[np.floati
     return values
 
 
+def map_finite(file: h5py.File, name: str, of: Hdf5Format) -> NDArray[np.floating] | None:
+    """Map a dataset of float16 or float32 numbers, none of them NaN or infinite, where it lies.
+
+    Every number is read once to be checked; none stays in memory. Writing to the map does not
+    change the file.
+
+    Returns
+    -------
+    numpy.memmap, or None where the dataset is compressed, in chunks, or of other numbers.
+
+    Raises
+    ------
+    FileFormatError
+        As `read_finite`.
+    """
+    dataset = dataset_of(file, name, of)
+    offset = dataset.id.get_offset()
+    if not offset or dataset.dtype not in (np.dtype("<f2"), np.dtype("<f4")):
+        return None
+    with open(file.filename, "rb", buffering=0) as raw:  # noqa: PTH123  # a name HDF5 has opened
+        raw.seek(offset)
+        block = np.empty(_BLOCK_BYTES // dataset.dtype.itemsize, dtype=dataset.dtype)
+        for first in range(0, dataset.size, len(block)):
+            part = block[: dataset.size - first]
+            _fill(raw, part, dataset)
+            if not _finite(part):
+                raise FileFormatError(
+                    f'{title(file, of)} holds NaN or infinity in "{name}"; make it again'
+                )
+    return np.memmap(file.filename, dataset.dtype, "c", offset, dataset.shape)
+
+
 def _read_contiguous(file: h5py.File, dataset: h5py.Dataset) -> tuple[NDArray[np.floating], bool]:
     """Read numbers as they lie in the file, and check each block while the cache still holds it.
 
@@ -126,14 +159,18 @@ def _read_contiguous(file: h5py.File, dataset: h5py.Dataset) -> tuple[NDArray[np
     with open(file.filename, "rb", buffering=0) as raw:  # noqa: PTH123  # a name HDF5 has opened
         raw.seek(dataset.id.get_offset())
         for block in _blocks(values):
-            unread = block.view(np.uint8).data
-            while unread:
-                got = raw.readinto(unread)
-                if not got:
-                    raise OSError(f"{dataset.name} ends early")
-                unread = unread[got:]
+            _fill(raw, block, dataset)
             finite = finite and _finite(block)
     return values, finite
+
+
+def _fill(raw: io.RawIOBase, block: NDArray[np.floating], dataset: h5py.Dataset) -> None:
+    unread = block.view(np.uint8).data
+    while unread:
+        got = raw.readinto(unread)
+        if not got:
+            raise OSError(f"{dataset.name} ends early")
+        unread = unread[got:]
 
 
 def _blocks(values: NDArray[np.floating]) -> Iterator[NDArray[np.floating]]:

@@ -5,7 +5,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -59,11 +59,14 @@ class Cohort:
         covariate columns under their own names (NaN where missing).
     manifest
         The file all this was read from.
+    classes
+        Names of the label's classes, if it has more than two; `label` is the number of one.
     """
 
     slides: tuple[Slide, ...]
     patients: pd.DataFrame
     manifest: Path
+    classes: tuple[str, ...] = ()
 
     @property
     def development(self) -> "Cohort":
@@ -101,15 +104,15 @@ class Cohort:
         wanted = set(slide_ids)
         slides = tuple(slide for slide in self.slides if slide.slide_id in wanted)
         left = {slide.patient_id for slide in slides}
-        return Cohort(slides, self.patients[self.patients.index.isin(left)], self.manifest)
+        return replace(self, slides=slides, patients=self.patients[self.patients.index.isin(left)])
 
     def restricted_to(self, patient_ids: Iterable[str]) -> "Cohort":
         """Keep these patients and their slides, in the cohort's order."""
         kept = set(patient_ids)
-        return Cohort(
-            tuple(slide for slide in self.slides if slide.patient_id in kept),
-            self.patients[self.patients.index.isin(kept)],
-            self.manifest,
+        return replace(
+            self,
+            slides=tuple(slide for slide in self.slides if slide.patient_id in kept),
+            patients=self.patients[self.patients.index.isin(kept)],
         )
 
     def _of_split(self, split: str) -> "Cohort":
@@ -145,7 +148,8 @@ def read_cohort(settings: CohortSettings, covariates: Sequence[str] = ()) -> Coh
                 for name in clashing
             ]
         )
-    return _ManifestReader(manifest, settings.label, tuple(numeric), header, rows).read()
+    read = _ManifestReader(manifest, settings.label, tuple(numeric), header, rows, settings.classes)
+    return read.read()
 
 
 def _read_rows(manifest: Path) -> tuple[list[str], list[dict[str, str]]]:
@@ -207,11 +211,13 @@ class _ManifestReader:
         numeric: Sequence[str],
         header: Sequence[str],
         rows: Sequence[Mapping[str, str]],
+        classes: Sequence[str],
     ) -> None:
         self.manifest = manifest
         self.label = label
         self.numeric = numeric
         self.rows = rows
+        self.classes = tuple(classes)
         self.has_split = "split" in header
         self.has_mpp = "mpp" in header
         self.problems: list[str] = []
@@ -222,7 +228,7 @@ class _ManifestReader:
         patients = self._patients()
         if self.problems:
             raise ManifestError(self.problems)
-        return Cohort(slides, patients, self.manifest)
+        return Cohort(slides, patients, self.manifest, self.classes)
 
     def _problem(self, row: int | str, column: str, text: str) -> None:
         self.problems.append(f'{self.manifest.name} row {row}, column "{column}": {text}')
@@ -323,15 +329,25 @@ class _ManifestReader:
 
     def _label(self, row: Mapping[str, str], column: str) -> int:
         if row[column].lower() in MISSING:
+            known = "one of its classes" if self.classes else "0 or 1"
             self._problem(
-                row[""], column, f'patient "{row["patient_id"]}" has no label; give 0 or 1'
+                row[""], column, f'patient "{row["patient_id"]}" has no label; give {known}'
             )
             return 0
+        if self.classes:
+            return self._class(row, column)
         value = _number(row[column])
         if value not in (0.0, 1.0):
             self._problem(row[""], column, f'label "{row[column]}" is neither 0 nor 1')
             return 0
         return int(value)
+
+    def _class(self, row: Mapping[str, str], column: str) -> int:
+        if row[column] not in self.classes:
+            known = ", ".join(self.classes)
+            self._problem(row[""], column, f'"{row[column]}" is not one of the classes {known}')
+            return 0
+        return self.classes.index(row[column])
 
     def _numeric(self, row: Mapping[str, str], column: str) -> float:
         if row[column].lower() in MISSING:

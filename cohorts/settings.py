@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from cohorts.endpoints import Endpoint
 
@@ -16,6 +16,16 @@ class CohortSettings(BaseModel):
     label: str = Field(
         "label", description='column with 0 (no metastasis) or 1; "" where it is not known'
     )
+    classes: tuple[str, ...] = Field(
+        (), description="names the label has instead of 0 and 1, if there are more than two"
+    )
     endpoints: dict[str, Endpoint] = Field(
         default_factory=dict, description="name of an endpoint -> its time and event columns"
     )
+
+    @field_validator("classes")
+    @classmethod
+    def _more_than_two(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
+        if classes and (len(classes) < 3 or len(set(classes)) < len(classes) or not all(classes)):
+            raise ValueError("name three or more different classes; for two use labels 0 and 1")
+        return classes

@@ -16,6 +16,7 @@ from cohorts.files import whole_file
 from cohorts.hdf5 import (
     Hdf5Format,
     dataset_of,
+    map_finite,
     opened,
     read_array,
     read_finite,
@@ -134,8 +135,13 @@ def write_patches(
         group.create_dataset(f"quality/{measure}", data=values, track_times=False)
 
 
-def read_bag(path: Path) -> Bag:
+def read_bag(path: Path, *, mapped: bool = False) -> Bag:
     """Read a bag that this toolkit, TRIDENT or CLAM wrote.
+
+    Parameters
+    ----------
+    mapped
+        Leave the features in the file, as a memory map, if they lie there uncompressed.
 
     Raises
     ------
@@ -145,7 +151,10 @@ def read_bag(path: Path) -> Bag:
     """
     with opened(path, BAG) as file:
         _refuse_stamp(file)
-        features = _without_batch(read_finite(file, "features", BAG))
+        stored = map_finite(file, "features", BAG) if mapped else None
+        if stored is None:
+            stored = read_finite(file, "features", BAG)
+        features = _without_batch(stored)
         coords = _without_batch(read_array(file, "coords", "iu", BAG)).astype(np.int64)
         if features.ndim != 2 or not features.size:
             raise FileFormatError(f'bag "{path.name}" holds no patch; extract its slide again')

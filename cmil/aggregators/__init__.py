@@ -28,8 +28,9 @@ __all__ = [
 
 def build_aggregator(settings: MilSettings, dimension: int, outputs: int = 1) -> Aggregator:
     """Build the aggregator a study names, for embeddings of length `dimension`."""
-    plain = (dimension, outputs, settings.hidden, settings.dropout)
-    attending = (dimension, outputs, settings.hidden, settings.attention_width, settings.dropout)
+    widths = (*settings.layers, settings.hidden)
+    plain = (dimension, outputs, widths, settings.dropout)
+    attending = (dimension, outputs, widths, settings.attention_width, settings.dropout)
     makers: dict[str, Callable[[], Aggregator]] = {
         "mean": lambda: Mean(*plain),
         "max": lambda: Max(*plain),

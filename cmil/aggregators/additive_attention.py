@@ -1,5 +1,7 @@
 """Additive attention: evidence of an instance need not be linear, and still sums to the logit."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -21,13 +23,18 @@ class AdditiveAttention(InstanceMap):
     """
 
     def __init__(
-        self, dimension: int, outputs: int, hidden: int, attention_width: int, dropout: float
+        self,
+        dimension: int,
+        outputs: int,
+        widths: Sequence[int],
+        attention_width: int,
+        dropout: float,
     ) -> None:
-        super().__init__(dimension, hidden, dropout)
-        self.values_and_gates = nn.Linear(hidden, 2 * attention_width)
+        super().__init__(dimension, widths, dropout)
+        self.values_and_gates = nn.Linear(self.width, 2 * attention_width)
         self.weigh = nn.Linear(attention_width, 1, bias=False)  # softmax cancels any bias
         self.contribute = nn.Sequential(
-            nn.Linear(hidden, attention_width, bias=False),
+            nn.Linear(self.width, attention_width, bias=False),
             nn.ReLU(),
             nn.Linear(attention_width, outputs, bias=False),
         )

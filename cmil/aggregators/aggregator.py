@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from cmil.aggregators.bag_model import BagModel, BagScore
+from cmil.instances import Instances, blocks_of
 
 # An embedding that never varies in training carries nothing; dividing by its spread would blow up
 # whatever it does elsewhere.
 _SMALLEST_SPREAD = 1e-4
-# Instances that are summed at once in float64.
-_CHUNK = 4096
+_BLOCK = 4096
 
 
 @dataclass(frozen=True)
@@ -73,12 +73,13 @@ class Aggregator(BagModel):
     def score(self, instances: Tensor) -> BagScore:
         """Score all instances of a bag, (N, D) in any floating type, without sampling."""
         self.eval()
+        device = next(self.parameters()).device
         with torch.inference_mode():
-            mask = torch.ones(1, len(instances), dtype=torch.bool)
-            result = self(instances[None], mask)
+            mask = torch.ones(1, len(instances), dtype=torch.bool, device=device)
+            result = self(instances.to(device)[None], mask)
         shares = (result.contributions, result.attention)
-        contributions, attention = (None if x is None else x[0].numpy() for x in shares)
-        return BagScore(result.logits[0].numpy().astype(np.float64), contributions, attention)
+        contributions, attention = (None if x is None else x[0].cpu().numpy() for x in shares)
+        return BagScore(result.logits[0].cpu().numpy().astype(np.float64), contributions, attention)
 
 
 class Standardiser(nn.Module):
@@ -97,20 +98,21 @@ class Standardiser(nn.Module):
         self.register_buffer("mean", torch.zeros(dimension))
         self.register_buffer("spread", torch.ones(dimension))
 
-    def fit(self, bags: Sequence[Tensor]) -> None:
+    def fit(self, bags: Sequence[Instances]) -> None:
         """Take mean and standard deviation over instances, every patient counting the same.
 
         Parameters
         ----------
         bags
-            One (N, D) tensor a patient, in any floating type.
+            (N, D) instances of each patient; they are read a block at a time.
         """
-        mean, square = torch.zeros(2, len(self.mean), dtype=torch.float64)
+        mean = torch.zeros(len(self.mean), dtype=torch.float64)
+        square = torch.zeros_like(mean)
         for bag in bags:
-            for chunk in bag.split(_CHUNK):
-                values = chunk.double()
-                mean += values.sum(dim=0) / (len(bag) * len(bags))
-                square += values.square().sum(dim=0) / (len(bag) * len(bags))
+            for rows in blocks_of(bag, _BLOCK):
+                block = bag[rows].double()
+                mean += block.sum(dim=0) / len(bag) / len(bags)
+                square += block.square().sum(dim=0) / len(bag) / len(bags)
         variance = (square - mean.square()).clamp_min(0)
         self.mean.copy_(mean)
         self.spread.copy_(variance.sqrt().clamp_min(_SMALLEST_SPREAD))

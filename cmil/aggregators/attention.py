@@ -1,5 +1,7 @@
 """Attention pooling without a gate."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -16,12 +18,17 @@ class Attention(InstanceMap):
     """
 
     def __init__(
-        self, dimension: int, outputs: int, hidden: int, attention_width: int, dropout: float
+        self,
+        dimension: int,
+        outputs: int,
+        widths: Sequence[int],
+        attention_width: int,
+        dropout: float,
     ) -> None:
-        super().__init__(dimension, hidden, dropout)
-        self.values = nn.Linear(hidden, attention_width)
+        super().__init__(dimension, widths, dropout)
+        self.values = nn.Linear(self.width, attention_width)
         self.weigh = nn.Linear(attention_width, 1, bias=False)  # softmax cancels any bias
-        self.classify = nn.Linear(hidden, outputs)
+        self.classify = nn.Linear(self.width, outputs)
 
     def relevance_and_evidence(self, projected: Tensor) -> Tensor:
         """Say all that is pooled of projected instances (n, hidden): (n, 1 + K)."""

@@ -1,6 +1,6 @@
 """CLAM: gated attention that is also taught by the instances it looks at most and least."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -36,18 +36,18 @@ class Clam(InstanceMap):
         self,
         dimension: int,
         outputs: int,
-        hidden: int,
+        widths: Sequence[int],
         attention_width: int,
         dropout: float,
         branches: int,
     ) -> None:
-        super().__init__(dimension, hidden, dropout)
+        super().__init__(dimension, widths, dropout)
         self.classes = max(outputs, 2)
         self.branches = branches
-        self.values_and_gates = nn.Linear(hidden, 2 * attention_width)
+        self.values_and_gates = nn.Linear(self.width, 2 * attention_width)
         self.weigh = nn.Linear(attention_width, branches, bias=False)  # softmax cancels any bias
-        self.classify = nn.Linear(hidden, max(outputs, branches))
-        self.tell_apart = nn.Linear(hidden, 2 * self.classes)
+        self.classify = nn.Linear(self.width, max(outputs, branches))
+        self.tell_apart = nn.Linear(self.width, 2 * self.classes)
 
     def relevance_and_evidence(self, projected: Tensor) -> Tensor:
         """Say all that is pooled of projected instances (n, hidden): (n, H + outputs)."""
@@ -111,9 +111,14 @@ class ClamSb(Clam):
     """CLAM with a single attention branch: all classes look at the same instances."""
 
     def __init__(
-        self, dimension: int, outputs: int, hidden: int, attention_width: int, dropout: float
+        self,
+        dimension: int,
+        outputs: int,
+        widths: Sequence[int],
+        attention_width: int,
+        dropout: float,
     ) -> None:
-        super().__init__(dimension, outputs, hidden, attention_width, dropout, branches=1)
+        super().__init__(dimension, outputs, widths, attention_width, dropout, branches=1)
 
     def forward(self, instances: Tensor, mask: Tensor) -> Aggregation:
         """Aggregate a batch of bags: (B, N, D) and (B, N) bool."""
@@ -128,10 +133,15 @@ class ClamMb(Clam):
     """
 
     def __init__(
-        self, dimension: int, outputs: int, hidden: int, attention_width: int, dropout: float
+        self,
+        dimension: int,
+        outputs: int,
+        widths: Sequence[int],
+        attention_width: int,
+        dropout: float,
     ) -> None:
         branches = max(outputs, 2)
-        super().__init__(dimension, outputs, hidden, attention_width, dropout, branches)
+        super().__init__(dimension, outputs, widths, attention_width, dropout, branches)
         self.outputs = outputs
 
     def forward(self, instances: Tensor, mask: Tensor) -> Aggregation:

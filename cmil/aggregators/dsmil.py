@@ -1,5 +1,7 @@
 """DSMIL: the most suspicious instance, and attention by likeness to it."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -27,12 +29,17 @@ class Dsmil(InstanceMap):
     needs_classes = True
 
     def __init__(
-        self, dimension: int, outputs: int, hidden: int, attention_width: int, dropout: float
+        self,
+        dimension: int,
+        outputs: int,
+        widths: Sequence[int],
+        attention_width: int,
+        dropout: float,
     ) -> None:
-        super().__init__(dimension, hidden, dropout)
-        self.judge_instance = nn.Linear(hidden, outputs)
-        self.query = nn.Linear(hidden, attention_width)
-        self.classify = nn.Linear(hidden, outputs)
+        super().__init__(dimension, widths, dropout)
+        self.judge_instance = nn.Linear(self.width, outputs)
+        self.query = nn.Linear(self.width, attention_width)
+        self.classify = nn.Linear(self.width, outputs)
 
     def forward(self, instances: Tensor, mask: Tensor) -> Aggregation:
         """Aggregate a batch of bags: (B, N, D) and (B, N) bool."""

@@ -1,5 +1,7 @@
 """Gated attention pooling."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -21,12 +23,17 @@ class GatedAttention(InstanceMap):
     """
 
     def __init__(
-        self, dimension: int, outputs: int, hidden: int, attention_width: int, dropout: float
+        self,
+        dimension: int,
+        outputs: int,
+        widths: Sequence[int],
+        attention_width: int,
+        dropout: float,
     ) -> None:
-        super().__init__(dimension, hidden, dropout)
-        self.values_and_gates = nn.Linear(hidden, 2 * attention_width)
+        super().__init__(dimension, widths, dropout)
+        self.values_and_gates = nn.Linear(self.width, 2 * attention_width)
         self.weigh = nn.Linear(attention_width, 1, bias=False)  # softmax cancels any bias
-        self.classify = nn.Linear(hidden, outputs)
+        self.classify = nn.Linear(self.width, outputs)
 
     def relevance_and_evidence(self, projected: Tensor) -> Tensor:
         """Say all that is pooled of projected instances (n, hidden): (n, 1 + K)."""

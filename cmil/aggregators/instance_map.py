@@ -7,7 +7,8 @@ does not grow with the embeddings' width, and hardly with the bag.
 """
 
 from abc import ABC
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any, cast
 
 import torch
@@ -29,12 +30,24 @@ Say = Callable[[Tensor], Tensor]
 
 
 class InstanceMap(Aggregator, ABC):
-    """An aggregator that sees instances through a linear projection, ReLU and dropout."""
+    """An aggregator that sees instances through fully connected layers.
 
-    def __init__(self, dimension: int, hidden: int, dropout: float) -> None:
+    Parameters
+    ----------
+    dimension
+        D of an instance.
+    widths
+        Of each layer, which ReLU and dropout follow; the last is that of a projected instance.
+    """
+
+    def __init__(self, dimension: int, widths: Sequence[int], dropout: float) -> None:
         super().__init__()
         self.standardise = Standardiser(dimension)
-        self.project = nn.Sequential(nn.Linear(dimension, hidden), nn.ReLU(), nn.Dropout(dropout))
+        layers: list[nn.Module] = []
+        for before, after in pairwise([dimension, *widths]):
+            layers += [nn.Linear(before, after), nn.ReLU(), nn.Dropout(dropout)]
+        self.project = nn.Sequential(*layers)
+        self.width = widths[-1]
 
     def say_of_all(self, say: Say, instances: Tensor, mask: Tensor) -> Tensor:
         """Map every instance that is there; what the mask hides is not looked at.
@@ -103,7 +116,7 @@ class InstanceMap(Aggregator, ABC):
         keep_projected = not torch.is_grad_enabled() or kept_bytes <= KEPT_BYTES
 
         def head(projected: Tensor) -> Tensor:
-            return say(self.project[2](projected)).float()
+            return say(self.project[2:](projected)).float()
 
         def of(where: slice | Tensor) -> Tensor:
             projected = _projected(rows, where, standard.mean, scaled, linear.bias, precision)

@@ -1,5 +1,7 @@
 """Max pooling: the bag is what its most suspicious instance is."""
 
+from collections.abc import Sequence
+
 from cmil.aggregators.top_k import TopK
 
 
@@ -11,5 +13,5 @@ class Max(TopK):
     whole logit, and only it is learnt from.
     """
 
-    def __init__(self, dimension: int, outputs: int, hidden: int, dropout: float) -> None:
-        super().__init__(dimension, outputs, hidden, dropout, most=1)
+    def __init__(self, dimension: int, outputs: int, widths: Sequence[int], dropout: float) -> None:
+        super().__init__(dimension, outputs, widths, dropout, most=1)

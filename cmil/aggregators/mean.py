@@ -1,5 +1,7 @@
 """Mean pooling: every instance counts the same. The baseline attention has to beat."""
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
 from cmil.aggregators.aggregator import Aggregation
@@ -9,9 +11,9 @@ from cmil.aggregators.instance_map import InstanceMap
 class Mean(InstanceMap):
     """Project each instance, average over the bag, classify the average linearly."""
 
-    def __init__(self, dimension: int, outputs: int, hidden: int, dropout: float) -> None:
-        super().__init__(dimension, hidden, dropout)
-        self.classify = nn.Linear(hidden, outputs)
+    def __init__(self, dimension: int, outputs: int, widths: Sequence[int], dropout: float) -> None:
+        super().__init__(dimension, widths, dropout)
+        self.classify = nn.Linear(self.width, outputs)
 
     def forward(self, instances: Tensor, mask: Tensor) -> Aggregation:
         """Aggregate a batch of bags: (B, N, D) and (B, N) bool."""

@@ -1,6 +1,7 @@
 """Noisy-or pooling: the bag is positive unless every instance fails to make it so."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -24,9 +25,9 @@ class NoisyOr(InstanceMap):
     the logit is one instance's: contributions are not defined.
     """
 
-    def __init__(self, dimension: int, outputs: int, hidden: int, dropout: float) -> None:
-        super().__init__(dimension, hidden, dropout)
-        self.classify = nn.Linear(hidden, outputs)
+    def __init__(self, dimension: int, outputs: int, widths: Sequence[int], dropout: float) -> None:
+        super().__init__(dimension, widths, dropout)
+        self.classify = nn.Linear(self.width, outputs)
         nn.init.constant_(self.classify.bias, math.log(_FIRST_CHANCE / (1 - _FIRST_CHANCE)))
 
     def forward(self, instances: Tensor, mask: Tensor) -> Aggregation:

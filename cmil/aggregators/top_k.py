@@ -1,5 +1,7 @@
 """Top-k pooling: the mean of the largest evidences."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -23,10 +25,10 @@ class TopK(InstanceMap):
     """
 
     def __init__(
-        self, dimension: int, outputs: int, hidden: int, dropout: float, most: float
+        self, dimension: int, outputs: int, widths: Sequence[int], dropout: float, most: float
     ) -> None:
-        super().__init__(dimension, hidden, dropout)
-        self.classify = nn.Linear(hidden, outputs)
+        super().__init__(dimension, widths, dropout)
+        self.classify = nn.Linear(self.width, outputs)
         self.most = most
 
     def evidence(self, projected: Tensor) -> Tensor:

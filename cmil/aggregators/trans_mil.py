@@ -1,6 +1,7 @@
 """TransMIL: every instance looks at every other before the bag is judged."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -32,16 +33,16 @@ class TransMil(InstanceMap):
 
     order_matters = True
 
-    def __init__(self, dimension: int, outputs: int, hidden: int, dropout: float) -> None:
-        super().__init__(dimension, hidden, dropout)
-        heads = math.gcd(hidden, _MOST_HEADS)
-        self.class_token = nn.Parameter(torch.randn(1, 1, hidden))
-        self.first_norm, self.second_norm = nn.LayerNorm(hidden), nn.LayerNorm(hidden)
-        self.first_attention = NystromAttention(hidden, heads)
-        self.second_attention = NystromAttention(hidden, heads)
-        self.positions = Ppeg(hidden)
-        self.norm = nn.LayerNorm(hidden)
-        self.classify = nn.Linear(hidden, outputs)
+    def __init__(self, dimension: int, outputs: int, widths: Sequence[int], dropout: float) -> None:
+        super().__init__(dimension, widths, dropout)
+        heads = math.gcd(self.width, _MOST_HEADS)
+        self.class_token = nn.Parameter(torch.randn(1, 1, self.width))
+        self.first_norm, self.second_norm = nn.LayerNorm(self.width), nn.LayerNorm(self.width)
+        self.first_attention = NystromAttention(self.width, heads)
+        self.second_attention = NystromAttention(self.width, heads)
+        self.positions = Ppeg(self.width)
+        self.norm = nn.LayerNorm(self.width)
+        self.classify = nn.Linear(self.width, outputs)
 
     def forward(self, instances: Tensor, mask: Tensor) -> Aggregation:
         """Aggregate a batch of bags: (B, N, D) and (B, N) bool."""

@@ -81,7 +81,7 @@ def test_sample_differs_from_step_to_step(learning: MilSettings) -> None:
         }
     )
     losses: list[float] = []
-    fit_aggregator(bags, [1, 0], settings, seed(0), lambda _, loss: losses.append(loss))
+    fit_aggregator(bags, [1, 0], settings, seed(0), lambda epoch: losses.append(epoch.loss))
     assert len({round(loss, 5) for loss in losses}) == 2
 
 
@@ -113,7 +113,11 @@ def test_every_epoch_is_told_with_its_loss(learning: MilSettings) -> None:
     told: list[tuple[int, float]] = []
     labels = [0, 1] * 6
     fit_aggregator(
-        planted(labels, 1), labels, learning, seed(0), lambda e, loss: told.append((e, loss))
+        planted(labels, 1),
+        labels,
+        learning,
+        seed(0),
+        lambda epoch: told.append((epoch.number, epoch.loss)),
     )
     assert [epoch for epoch, _ in told] == list(range(learning.epochs))
     assert told[-1][1] < told[0][1]
