@@ -10,8 +10,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from cmil.aggregators import Aggregator, build_aggregator
+from cmil.aggregators import BagModel
 from cmil.calibration import Calibration
+from cmil.model_fitting import rebuild_model
 from cmil.settings import MilSettings
 from cohorts.errors import FileFormatError
 from cohorts.files import digest_of, digest_of_file, read_json, whole_file, write_json
@@ -74,7 +75,7 @@ class ModelFacts(_Frozen):
 class ModelBundle:
     """The fold models of one cross-validation, ready to score."""
 
-    models: Sequence[Aggregator]
+    models: Sequence[BagModel]
     facts: ModelFacts
 
     @property
@@ -83,7 +84,7 @@ class ModelBundle:
         return digest_of(self.facts.model_dump(mode="json"))
 
 
-def save_weights(models: Sequence[Aggregator], path: Path) -> None:
+def save_weights(models: Sequence[BagModel], path: Path) -> None:
     """Write the fold models' tensors as `<fold>.<name>` into one safetensors file."""
     tensors = {
         f"{fold}.{name}": tensor.contiguous()
@@ -94,13 +95,14 @@ def save_weights(models: Sequence[Aggregator], path: Path) -> None:
         save_file(tensors, partial)
 
 
-def load_weights(path: Path, settings: MilSettings, dimension: int) -> list[Aggregator]:
+def load_weights(path: Path, settings: MilSettings, dimension: int) -> list[BagModel]:
     """Rebuild the fold models that `save_weights` wrote.
 
     Raises
     ------
     FileFormatError
-        If the file is missing, damaged, or of another aggregator or width.
+        If the file is missing, damaged, of another aggregator or width, or cannot be rebuilt
+        with this release of scikit-learn.
     """
     try:
         tensors = load_file(path)
@@ -112,12 +114,10 @@ def load_weights(path: Path, settings: MilSettings, dimension: int) -> list[Aggr
         folds.setdefault(int(fold), {})[name] = tensor
     models = []
     for _, state in sorted(folds.items()):
-        model = build_aggregator(settings, dimension)
         try:
-            model.load_state_dict(state)
+            models.append(rebuild_model(settings, dimension, state))
         except RuntimeError as error:
             raise FileFormatError(f'model weights "{path}" are of another aggregator') from error
-        models.append(model.eval())
     return models
 
 

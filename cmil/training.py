@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from cmil import __version__
-from cmil.aggregators import Aggregator
+from cmil.aggregators import BagModel
 from cmil.bundle import (
     WEIGHTS,
     ModelBundle,
@@ -21,8 +21,8 @@ from cmil.bundle import (
 )
 from cmil.calibration import fit_platt
 from cmil.discrimination import auc_delong
-from cmil.fitting import fit_aggregator
 from cmil.model_card import write_model_card
+from cmil.model_fitting import fit_model
 from cmil.operating_point import youden_threshold
 from cmil.patient_bags import PatientBags
 from cmil.settings import MilSettings
@@ -120,7 +120,7 @@ def train(
 
 
 def out_of_fold_logits(
-    models: Sequence[Aggregator], bags: PatientBags, fold_of: "pd.Series[int]"
+    models: Sequence[BagModel], bags: PatientBags, fold_of: "pd.Series[int]"
 ) -> "pd.Series[float]":
     """Score every patient with the one model that has not seen it.
 
@@ -146,7 +146,7 @@ def _fit_or_resume(
     checkpoint: Path,
     fold: int,
     on_epoch: Callable[[EpochDone], None],
-) -> Aggregator:
+) -> BagModel:
     if checkpoint.exists():
         on_epoch(EpochDone(fold, settings.epochs - 1, None))
         return load_weights(checkpoint, settings, bags.dimension)[0]
@@ -155,7 +155,7 @@ def _fit_or_resume(
         on_epoch(EpochDone(fold, epoch, loss))
 
     instances = [bag.instances for bag in bags.of(cohort)]
-    model = fit_aggregator(instances, cohort.patients["label"].tolist(), settings, seed, report)
+    model = fit_model(instances, cohort.patients["label"].tolist(), settings, seed, report)
     save_weights([model], checkpoint)
     return model
 
