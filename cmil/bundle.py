@@ -10,9 +10,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from cmil.aggregators import Aggregator, build_aggregator
+from cmil.aggregators import BagModel
 from cmil.calibration import Calibration
 from cmil.heads import Binary, Classes, Cox, DiscreteHazard, Head
+from cmil.model_fitting import rebuild_model
 from cmil.settings import MilSettings
 from cohorts.endpoints import Endpoint
 from cohorts.errors import FileFormatError
@@ -129,7 +130,7 @@ class ModelFacts(_Frozen):
 class ModelBundle:
     """The fold models of one cross-validation, ready to score."""
 
-    models: Sequence[Aggregator]
+    models: Sequence[BagModel]
     facts: ModelFacts
 
     @property
@@ -138,7 +139,7 @@ class ModelBundle:
         return digest_of(self.facts.model_dump(mode="json"))
 
 
-def save_weights(models: Sequence[Aggregator], path: Path) -> None:
+def save_weights(models: Sequence[BagModel], path: Path) -> None:
     """Write the fold models' tensors as `<fold>.<name>` into one safetensors file."""
     tensors = {
         f"{fold}.{name}": tensor.contiguous()
@@ -151,7 +152,7 @@ def save_weights(models: Sequence[Aggregator], path: Path) -> None:
 
 def load_weights(
     path: Path, settings: MilSettings | Sequence[MilSettings], dimension: int, outputs: int = 1
-) -> list[Aggregator]:
+) -> list[BagModel]:
     """Rebuild the fold models that `save_weights` wrote.
 
     Parameters
@@ -164,7 +165,8 @@ def load_weights(
     Raises
     ------
     FileFormatError
-        If the file is missing, damaged, or of another aggregator or width.
+        If the file is missing, damaged, of another aggregator or width, or cannot be rebuilt
+        with this release of scikit-learn.
     """
     try:
         tensors = load_file(path)
@@ -177,12 +179,10 @@ def load_weights(
     models = []
     for number, state in sorted(folds.items()):
         own = settings if isinstance(settings, MilSettings) else settings[number]
-        model = build_aggregator(own, dimension, outputs)
         try:
-            model.load_state_dict(state)
+            models.append(rebuild_model(own, dimension, outputs, state))
         except RuntimeError as error:
             raise FileFormatError(f'model weights "{path}" are of another aggregator') from error
-        models.append(model.eval())
     return models
 
 

@@ -12,9 +12,10 @@ import torch
 from numpy.typing import NDArray
 
 from cmil.bundle import save_weights
-from cmil.fitting import Epoch, fit_aggregator
+from cmil.fitting import Epoch
 from cmil.heads import fit_head
 from cmil.instances import Instances
+from cmil.model_fitting import fit_model
 from cmil.settings import MilSettings
 from cohorts.files import write_json
 
@@ -86,7 +87,7 @@ def carry_out(
         on_epoch(epoch)
 
     with one_thread():
-        model = fit_aggregator(
+        model = fit_model(
             [bags[patient] for patient in fit.patients],
             fit.truth,
             fit.settings,

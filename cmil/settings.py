@@ -5,6 +5,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from cmil.histograms.settings import HistogramSettings
+
 # These say what is learnt and on whom it is tried, not how well.
 _NOT_SEARCHED = frozenset(
     {
@@ -31,6 +33,10 @@ class MilSettings(BaseModel):
         "dsmil",
         "trans_mil",
         "additive_attention",
+        "likelihood_histogram",
+        "bag_of_words",
+        "codebook",
+        "cmil",
     ] = Field("gated_attention", description="how a bag's instances become one logit")
     task: Literal["binary", "classes", "survival"] = Field(
         "binary", description="what is learnt: the label, of two or more classes, or an endpoint"
@@ -86,6 +92,7 @@ class MilSettings(BaseModel):
         default_factory=dict, description="name of a setting -> values tried within each fold"
     )
     search_folds: int = Field(3, ge=2, le=20, description="of the search, within a fold")
+    histogram: HistogramSettings = HistogramSettings()
     threshold: Literal["youden"] = Field(
         "youden", description="score to decision, chosen on out-of-fold scores"
     )

@@ -15,6 +15,7 @@ from cmil.aggregators.noisy_or import NoisyOr
 from cmil.aggregators.top_k import TopK
 from cmil.aggregators.trans_mil import TransMil
 from cmil.settings import MilSettings
+from cohorts.errors import SettingsError
 
 __all__ = [
     "Aggregation",
@@ -27,7 +28,13 @@ __all__ = [
 
 
 def build_aggregator(settings: MilSettings, dimension: int, outputs: int = 1) -> Aggregator:
-    """Build the aggregator a study names, for embeddings of length `dimension`."""
+    """Build the aggregator a study names, for embeddings of length `dimension`.
+
+    Raises
+    ------
+    SettingsError
+        If it names one of the cMIL family, whose models exist only as fitted.
+    """
     widths = (*settings.layers, settings.hidden)
     plain = (dimension, outputs, widths, settings.dropout)
     attending = (dimension, outputs, widths, settings.attention_width, settings.dropout)
@@ -44,4 +51,9 @@ def build_aggregator(settings: MilSettings, dimension: int, outputs: int = 1) ->
         "trans_mil": lambda: TransMil(*plain),
         "additive_attention": lambda: AdditiveAttention(*attending),
     }
+    if settings.aggregator not in makers:
+        raise SettingsError(
+            f'"{settings.aggregator}" is no network that can be built before it is fitted; '
+            "cmil.model_fitting.fit_model fits it"
+        )
     return makers[settings.aggregator]()
