@@ -2,7 +2,10 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic_core.core_schema import ValidationInfo
+
+AggregatorName = Literal["mean", "gated_attention"]
 
 
 class MilSettings(BaseModel):
@@ -10,8 +13,12 @@ class MilSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    aggregator: Literal["mean", "gated_attention"] = Field(
+    aggregator: AggregatorName = Field(
         "gated_attention", description="how a bag's instances become one logit"
+    )
+    # Left out of every record of a model: what it is compared with decides nothing in it.
+    compare: tuple[AggregatorName, ...] = Field(
+        (), exclude=True, description="aggregators trained beside it, on the same folds and seeds"
     )
     folds: int = Field(5, ge=2, le=50, description="of the patient-grouped cross-validation")
     epochs: int = Field(40, ge=1, description="fixed; nothing is stopped early on held-out data")
@@ -27,3 +34,14 @@ class MilSettings(BaseModel):
     threshold: Literal["youden"] = Field(
         "youden", description="score to decision, chosen on out-of-fold scores"
     )
+
+    @field_validator("compare")
+    @classmethod
+    def _compare_with_others(
+        cls, names: tuple[AggregatorName, ...], already: ValidationInfo
+    ) -> tuple[AggregatorName, ...]:
+        if already.data.get("aggregator") in names:
+            raise ValueError("names the study's own aggregator; leave that out")
+        if len(set(names)) < len(names):
+            raise ValueError("names an aggregator twice")
+        return names
