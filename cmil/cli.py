@@ -308,6 +308,24 @@ def validate(
 
 
 @app.command()
+def compare(
+    study: StudyFile,
+    out: Out,
+    cohort: Manifest = None,
+    bags: Bags = None,
+    model: Model = None,
+    threads: Threads = None,
+    as_json: Json = False,
+) -> None:
+    """Compare the model with other aggregators, trained on its folds, and simple baselines."""
+    from cmil.comparison_stage import compare_models
+    from cmil.results_table import comparison_table
+
+    table = compare_models(_open(study, out, cohort, None, threads, bags=bags, model=model))
+    print(table.to_json(orient="records") if as_json else comparison_table(table))
+
+
+@app.command()
 def survival(
     study: StudyFile,
     out: Out,

@@ -45,6 +45,7 @@ patch_px = 112
 [mil]
 dropout = 0.5
 instances_per_bag = 64  # fresh samples keep patients from being learnt by heart
+compare = ["mean"]  # whether attention is worth its while
 
 [survival]
 covariates = ["age_months", "mycn_amplified"]

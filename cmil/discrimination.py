@@ -42,23 +42,45 @@ def auc_delong(scores: ArrayLike, labels: ArrayLike) -> Auc:
     DataError
         If a class is absent.
     """
+    of_cases, of_controls = placements(scores, labels)
+    value = float(of_cases.mean())
+    variance = variance_of_mean(of_cases) + variance_of_mean(of_controls)
+    half = float(norm.ppf(0.975)) * variance**0.5
+    low, high = np.clip([value - half, value + half], 0, 1)
+    return Auc(value, float(low), float(high), variance)
+
+
+def placements(
+    scores: ArrayLike, labels: ArrayLike
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Place each patient among those of the other class; both parts have the AUC for their mean.
+
+    V10 and V01 of DeLong et al. 1988, eq. 4 and 5, from midranks (Sun & Xu 2014, eq. 8 and 9).
+
+    Returns
+    -------
+    of_cases, of_controls
+        (n1,) share of the controls that each case exceeds, (n0,) share of the cases that exceed
+        each control; a tie counts one half. In the order of the scores.
+
+    Raises
+    ------
+    DataError
+        If a class is absent.
+    """
     placed = np.asarray(scores, dtype=float)
     positive = np.asarray(labels) == 1
     cases, controls = placed[positive], placed[~positive]
     if not len(cases) or not len(controls):
         raise DataError("AUC needs both labels; one is absent")
     among_all = rankdata(np.concatenate([cases, controls]))
-    # Share of the other class that each case exceeds, and that exceeds each control.
     of_cases = (among_all[: len(cases)] - rankdata(cases)) / len(controls)
     of_controls = 1 - (among_all[len(cases) :] - rankdata(controls)) / len(cases)
-    value = float(of_cases.mean())
-    variance = _variance_of_mean(of_cases) + _variance_of_mean(of_controls)
-    half = float(norm.ppf(0.975)) * variance**0.5
-    low, high = np.clip([value - half, value + half], 0, 1)
-    return Auc(value, float(low), float(high), variance)
+    return of_cases, of_controls
 
 
-def _variance_of_mean(values: NDArray[np.float64]) -> float:
+def variance_of_mean(values: NDArray[np.float64]) -> float:
+    """Variance of the mean of (n,) independent values; NaN where there is only one."""
     return float(values.var(ddof=1) / len(values)) if len(values) > 1 else math.nan
 
 

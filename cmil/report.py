@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from cmil import __version__
 from cmil.bundle import ModelBundle, read_bundle
+from cmil.comparison_part import comparison_part, difference_text
 from cmil.figures import Picture, inline_picture, inline_svg, roc_figure, score_figure, score_points
 from cmil.pages import page_templates
 from cmil.pictures import picture_path
@@ -61,7 +62,7 @@ def write_report(
     ----------
     out
         Folder of the study: `predictions.csv`, `model/`, `bags/slides.csv` and, where they are,
-        `survival/` and `heatmaps/<patient_id>.png`.
+        `comparison/`, `survival/` and `heatmaps/<patient_id>.png`.
     title
         Heading of the page.
     cohort
@@ -80,7 +81,8 @@ def write_report(
     Raises
     ------
     DataError
-        If a label is missing, or predictions or cut-point are of another model than the bundle.
+        If a label is missing, or predictions, comparison or cut-point are of another model than
+        the bundle.
     FileFormatError
         If a file is missing or damaged.
     """
@@ -90,7 +92,7 @@ def write_report(
     _check_one_model(bundle, predictions, survival)
     results = performance(predictions)
     slides = pd.read_csv(out / "bags" / "slides.csv", dtype=str, keep_default_na=False)
-    words = (auc_text, percent_text, p_text, median_text)
+    words = (auc_text, difference_text, percent_text, p_text, median_text)
     environment = page_templates({word.__name__: word for word in words})
     script = environment.get_template("report.js").render().encode()
     page = environment.get_template("report.html.j2").render(
@@ -102,6 +104,7 @@ def write_report(
         failed_slides=failed_slides,
         roc_curves=_roc_curves(results, predictions),
         score_plots=_score_plots(predictions, bundle.facts.threshold),
+        comparison=comparison_part(out / "comparison", bundle.digest),
         cutpoint=survival.cutpoint if survival else None,
         endpoints=[_endpoint_part(survival, name) for name in endpoints] if survival else [],
         predictions=list(predictions.itertuples()),

@@ -12,8 +12,9 @@ from cohorts.errors import FileFormatError
 
 
 def results_table(out: Path, endpoints: Sequence[str]) -> str:
-    """Give performance and, where the study names endpoints, survival as text."""
+    """Give performance, comparison and, where the study names endpoints, survival as text."""
     parts = [performance_table(_read(out / "validation" / "performance.csv"))]
+    parts.append(comparison_table(_read(out / "comparison" / "comparison.csv")))
     if endpoints:
         parts.append(survival_table(out))
     return "\n\n".join([*parts, "Research use only."])
@@ -29,6 +30,26 @@ def performance_table(performance: pd.DataFrame) -> str:
             **{name: _counted(row, name) for name in ("sensitivity", "specificity")},
         }
         for row in performance.to_dict("records")
+    ]
+    return pd.DataFrame(lines).to_string(index=False, justify="left")
+
+
+def comparison_table(comparison: pd.DataFrame) -> str:
+    """One line a model: AUC, and the paired difference to the study's model (DeLong, Holm).
+
+    Of the widest external cohort, which comes last, or else of the development patients.
+    """
+    cohort = comparison["cohort"].iloc[-1]
+    lines = [
+        {
+            f"compared in {cohort}": row["model"],
+            "AUC (95% CI)": _interval(row["auc"], row["auc_ci_low"], row["auc_ci_high"]),
+            "model better by": "(the model)"
+            if row["role"] == "model"
+            else _signed(row["difference"], row["difference_ci_low"], row["difference_ci_high"]),
+            "p (Holm)": _p_value(row["p_holm"]),
+        }
+        for row in comparison[comparison["cohort"] == cohort].to_dict("records")
     ]
     return pd.DataFrame(lines).to_string(index=False, justify="left")
 
@@ -76,6 +97,14 @@ def _interval(value: float, low: float, high: float) -> str:
     if not low < high:
         return f"{value:.2f} (interval not estimable)"
     return f"{value:.2f} ({low:.2f}-{high:.2f})"
+
+
+def _signed(value: float, low: float, high: float) -> str:
+    if math.isnan(value):
+        return "not estimable"
+    if math.isnan(low):
+        return f"{value:+.2f} (interval not estimable)"
+    return f"{value:+.2f} ({low:+.2f} to {high:+.2f})"
 
 
 def _counted(row: Mapping[Hashable, Any], name: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from cmil import __version__
 from cohorts.files import digest_of, digest_of_file, read_json, write_json
 
-_LIBRARIES = ("numpy", "pandas", "torch", "timm", "h5py", "lifelines")
+_LIBRARIES = ("numpy", "pandas", "torch", "timm", "h5py", "lifelines", "scikit-learn")
 
 
 @dataclass(frozen=True)

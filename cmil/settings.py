@@ -3,7 +3,15 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core.core_schema import ValidationInfo
 
 from cmil.histograms.settings import HistogramSettings
 
@@ -11,9 +19,27 @@ from cmil.histograms.settings import HistogramSettings
 _NOT_SEARCHED = frozenset(
     {
         *("task", "endpoint", "survival_loss", "horizon", "time_bins", "folds", "repeats"),
-        *("hold_out", "search", "search_folds", "threshold", "memory_gb"),
+        *("hold_out", "search", "search_folds", "compare", "threshold", "memory_gb"),
     }
 )
+
+AggregatorName = Literal[
+    "mean",
+    "max",
+    "top_k",
+    "noisy_or",
+    "attention",
+    "gated_attention",
+    "clam_sb",
+    "clam_mb",
+    "dsmil",
+    "trans_mil",
+    "additive_attention",
+    "likelihood_histogram",
+    "bag_of_words",
+    "codebook",
+    "cmil",
+]
 
 
 class MilSettings(BaseModel):
@@ -21,23 +47,13 @@ class MilSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    aggregator: Literal[
-        "mean",
-        "max",
-        "top_k",
-        "noisy_or",
-        "attention",
-        "gated_attention",
-        "clam_sb",
-        "clam_mb",
-        "dsmil",
-        "trans_mil",
-        "additive_attention",
-        "likelihood_histogram",
-        "bag_of_words",
-        "codebook",
-        "cmil",
-    ] = Field("gated_attention", description="how a bag's instances become one logit")
+    aggregator: AggregatorName = Field(
+        "gated_attention", description="how a bag's instances become one logit"
+    )
+    # Left out of every record of a model: what it is compared with decides nothing in it.
+    compare: tuple[AggregatorName, ...] = Field(
+        (), exclude=True, description="aggregators trained beside it, on the same folds and seeds"
+    )
     task: Literal["binary", "classes", "survival"] = Field(
         "binary", description="what is learnt: the label, of two or more classes, or an endpoint"
     )
@@ -96,6 +112,17 @@ class MilSettings(BaseModel):
     threshold: Literal["youden"] = Field(
         "youden", description="score to decision, chosen on out-of-fold scores"
     )
+
+    @field_validator("compare")
+    @classmethod
+    def _compare_with_others(
+        cls, names: tuple[AggregatorName, ...], already: ValidationInfo
+    ) -> tuple[AggregatorName, ...]:
+        if already.data.get("aggregator") in names:
+            raise ValueError("names the study's own aggregator; leave that out")
+        if len(set(names)) < len(names):
+            raise ValueError("names an aggregator twice")
+        return names
 
     @model_validator(mode="after")
     def _fits_the_task(self) -> Self:

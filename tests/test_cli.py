@@ -38,7 +38,8 @@ def test_run_separates_external_patients_and_shows_them(finished_study) -> None:
     assert "Research use only" in page and "B03" in page
     assert {p.name for p in (out / "heatmaps").glob("*.png")} >= {"A00.png", "C05.png"}
     records = {p.parent.name for p in out.rglob("run.json")}
-    assert records == {"bags", "model", "attention", "validation", "survival", "heatmaps"}
+    stages = {"bags", "model", "attention", "validation", "comparison", "survival", "heatmaps"}
+    assert records == stages
 
 
 def test_second_run_does_nothing_again(finished_study, cmil) -> None:

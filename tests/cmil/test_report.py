@@ -16,6 +16,9 @@ from PIL import Image
 from cmil.aggregators import build_aggregator
 from cmil.bundle import WEIGHTS, ModelFacts, OutOfFold, read_bundle, save_weights, write_facts
 from cmil.calibration import Calibration
+from cmil.comparison import compare
+from cmil.comparison_part import difference_text
+from cmil.comparison_stage import read_comparison
 from cmil.report import (
     auc_text,
     cohort_flow,
@@ -115,6 +118,17 @@ def write_bundle(folder: Path) -> str:
     return read_bundle(folder).digest
 
 
+def write_comparison(folder: Path, predictions: pd.DataFrame) -> None:
+    """The model against the number of patches, which ranks nobody, and a score that is better."""
+    ours = predictions.assign(model="gated_attention", role="model")
+    size = predictions.assign(model="bag size", role="baseline", score=0.5, model_digest="")
+    better = predictions.assign(model="centre", role="baseline", model_digest="")
+    better["score"] = 0.2 + 0.6 * better["label"] * (np.arange(len(better)) != 1)
+    folder.mkdir()
+    table = compare(pd.concat([ours, size, better], ignore_index=True))
+    table.to_csv(folder / "comparison.csv", index=False)
+
+
 def cohort_of(predictions: pd.DataFrame) -> Cohort:
     """The patients of the predictions, and one more, "lost", of the centre with the nasty name."""
     patients = predictions.set_index("patient_id")[["centre", "split", "label"]]
@@ -138,6 +152,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("study")
     predictions = predictions_of(CENTRES).assign(model_digest=write_bundle(out / "model"))
     predictions.to_csv(out / "predictions.csv", index=False)
+    write_comparison(out / "comparison", predictions)
     cohort = cohort_of(predictions)
     (out / "bags").mkdir()
     states = ["failed" if s.patient_id == "lost" else "made" for s in cohort.slides]
@@ -224,8 +239,8 @@ def test_every_link_has_its_one_target(page: Page) -> None:
 
 def test_what_is_drawn_is_also_said(page: Page) -> None:
     drawings = [svg["aria-label"] for svg in page.all("svg")]
-    # ROC and Kaplan-Meier: three cohorts and the pool; scores: three cohorts; one forest.
-    assert len(drawings) == len(set(drawings)) == 4 + 4 + 3 + 1
+    # ROC and Kaplan-Meier: three cohorts and the pool; scores: three cohorts; forest, comparison.
+    assert len(drawings) == len(set(drawings)) == 4 + 4 + 3 + 1 + 1
     assert all(drawings)
     assert all("P0" in str(image["alt"]) for image in page.all("img"))
     assert all(cell.get("scope") for cell in page.all("th"))
@@ -243,6 +258,23 @@ def test_key_numbers_are_those_of_the_validation(page: Page) -> None:
         assert f"{row.sensitivity_k} of {row.sensitivity_n}" in page.text
     assert headline(results, predictions_of(CENTRES)) in page.text
     assert "in 48 patients of 2 centres." in page.text
+
+
+def test_comparison_is_that_of_the_table_and_doubts_come_first(page: Page, study: Path) -> None:
+    table = read_comparison(study / "comparison")
+    assert len(table) == 4 * 3
+    for row in table[table["role"] == "baseline"].itertuples():
+        limits = (row.difference, row.difference_ci_low, row.difference_ci_high)
+        assert difference_text(*limits) in page.text
+        assert p_text(row.p_holm) in page.text
+    section = page.text[page.text.index("Compared with simpler explanations") :]
+    assert section.index("not shown to be better than centre alone") < section.index("Holm")
+    assert "better than bag size alone" not in section
+
+
+def test_page_of_a_study_without_comparison_says_so(folder: Path) -> None:
+    shutil.rmtree(folder / "comparison")
+    assert "The model was not compared with anything" in report(folder).text
 
 
 def test_everyone_of_the_manifest_is_accounted_for(page: Page) -> None:

@@ -7,7 +7,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from cmil.results_table import performance_table, results_table, survival_json, survival_table
+from cmil.comparison import compare
+from cmil.results_table import (
+    comparison_table,
+    performance_table,
+    results_table,
+    survival_json,
+    survival_table,
+)
 from cmil.validation import performance
 from cohorts.errors import FileFormatError
 
@@ -32,6 +39,13 @@ def line_of(text: str, cohort: str) -> str:
     return " ".join(line.split())
 
 
+def compared(centre: str, labels: list[int]) -> pd.DataFrame:
+    """The scores of `predictions` against one that ranks nobody."""
+    ours = predictions(centre, labels).assign(model="mean", role="model", model_digest="d")
+    size = ours.assign(model="bag size", role="baseline", score=0.5)
+    return compare(pd.concat([ours, size], ignore_index=True))
+
+
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
     """A finished study whose only centre is called "NA"."""
@@ -39,6 +53,8 @@ def out(tmp_path: Path) -> Path:
     (tmp_path / "survival").mkdir()
     table = performance(predictions("NA", [0, 0, 1, 1]))
     table.to_csv(tmp_path / "validation" / "performance.csv", index=False)
+    (tmp_path / "comparison").mkdir()
+    compared("NA", [0, 0, 1, 1]).to_csv(tmp_path / "comparison" / "comparison.csv", index=False)
     logrank = pd.DataFrame({"endpoint": ["os", "os"], "stratum": ["NA", "Bern"]})
     logrank = logrank.assign(p=[0.0004, None])
     logrank.to_csv(tmp_path / "survival" / "logrank.csv", index=False)
@@ -82,15 +98,29 @@ def test_interval_that_is_not_known_is_not_printed() -> None:
 
 def test_whole_study_is_shown_with_a_centre_called_na(out: Path) -> None:
     text = results_table(out, ["os"])
-    first, second, last = text.split("\n\n")
+    first, compared_in_na, second, last = text.split("\n\n")
+    assert compared_in_na.splitlines()[0].startswith("compared in NA")
     assert line_of(first, "NA").startswith("NA 4 (2 pos.) 0.75")
     assert line_of(second, "os  *NA") == "os NA <0.001 2.50 (1.20-5.20)"
     assert line_of(second, "os  *Bern") == "os Bern - not estimable"
     assert last == "Research use only."
 
 
-def test_study_without_survival_shows_performance_only(out: Path) -> None:
-    assert len(results_table(out, []).split("\n\n")) == 2
+def test_study_without_survival_shows_the_rest(out: Path) -> None:
+    assert len(results_table(out, []).split("\n\n")) == 3
+
+
+def test_models_are_compared_in_the_widest_cohort() -> None:
+    table = compared("Bern", [0, 0, 1, 1])
+    size = table.iloc[1]
+    text = comparison_table(table)
+    assert line_of(text, "mean").split(" (the model) ")[1] == "-"
+    low, high = size["difference_ci_low"], size["difference_ci_high"]
+    assert f"+0.25 ({low:+.2f} to {high:+.2f}) {size['p_holm']:.3f}" in line_of(text, "bag size")
+    few = comparison_table(compared("Bern", [0, 0, 0, 1]))
+    assert "+0.50 (interval not estimable)" in few
+    none = comparison_table(compared("Bern", [0, 0]))
+    assert "nan" not in few + none
 
 
 def test_adjusted_ratios_do_not_stand_in_for_crude_ones(out: Path) -> None:

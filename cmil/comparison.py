@@ -1,0 +1,118 @@
+"""The model beside other aggregators and simpler explanations, on the same patients."""
+
+import math
+
+import pandas as pd
+
+from cmil.discrimination import auc_delong
+from cmil.paired_auc import auc_difference, holm
+from cmil.validation import cohorts_of
+from cohorts.errors import DataError
+
+MODEL, AGGREGATOR, BASELINE = "model", "aggregator", "baseline"
+ONE_LABEL = "one label only: AUC not estimable"
+FEW = "fewer than 2 patients of a label: interval and p not estimable"
+NO_SPREAD = "difference without spread: interval and p not estimable"
+
+COLUMNS = (
+    "cohort",
+    "model",
+    "role",
+    "patients",
+    "positives",
+    "auc",
+    "auc_ci_low",
+    "auc_ci_high",
+    "difference",
+    "difference_ci_low",
+    "difference_ci_high",
+    "p",
+    "p_holm",
+    "note",
+    "model_digest",
+)
+
+
+def compare(scores: pd.DataFrame) -> pd.DataFrame:
+    """Give every model's AUC, and what the study's model has more of it, cohort by cohort.
+
+    Parameters
+    ----------
+    scores
+        One row a patient and model: `patient_id, centre, split, score_kind, label, model, role,
+        score, model_digest`. Of `role` "model" there is one model, the study's; the others are of
+        role "aggregator" or "baseline".
+
+    Returns
+    -------
+    DataFrame
+        One row a cohort and model, in the order of `scores`, the study's model first: `cohort,
+        model, role, patients, positives`; `auc, auc_ci_low, auc_ci_high` (DeLong); `difference`,
+        the AUC of the study's model less this one's, with `_ci_low`, `_ci_high` and `p` (DeLong,
+        paired) and `p_holm` (Holm, over all differences of the table); `note`, which says why a
+        number is missing; `model_digest`.
+
+    Raises
+    ------
+    DataError
+        If a label is missing, a model did not score the same patients, or a development score is
+        not out-of-fold.
+    """
+    unlabelled = scores[~scores["label"].isin([0, 1])]
+    if len(unlabelled):
+        patient = unlabelled["patient_id"].iloc[0]
+        raise DataError(f'patient "{patient}" has no label 0 or 1; a comparison needs one')
+    of_models = {str(name): rows for name, rows in scores.groupby("model", sort=False)}
+    ours = str(scores.loc[scores["role"] == MODEL, "model"].iloc[0])
+    order = [ours, *(name for name in of_models if name != ours)]
+    cohorts = {name: dict(cohorts_of(of_models[name])) for name in order}
+    rows = []
+    for cohort, patients in cohorts[ours].items():
+        reference = patients.set_index("patient_id")
+        for name in order:
+            theirs = _aligned(reference, cohorts[name].get(cohort), name)
+            rows.append({"cohort": cohort, **_row(reference, theirs)})
+    table = pd.DataFrame(rows)
+    return table.assign(p_holm=holm(table["p"]))[list(COLUMNS)]
+
+
+def _aligned(reference: pd.DataFrame, theirs: pd.DataFrame | None, name: str) -> pd.DataFrame:
+    scored = None if theirs is None else theirs.set_index("patient_id")
+    absent = reference.index if scored is None else reference.index.difference(scored.index)
+    if scored is None or len(absent):
+        raise DataError(f'patient "{absent[0]}" has no score by {name}; predict all patients anew')
+    return scored.loc[reference.index]
+
+
+def _row(reference: pd.DataFrame, theirs: pd.DataFrame) -> dict[str, object]:
+    labels = reference["label"]
+    positives = int(labels.sum())
+    is_ours = theirs["role"].iloc[0] == MODEL
+    smallest = min(positives, len(labels) - positives)
+    auc = auc_delong(theirs["score"], labels) if smallest else None
+    found = None
+    if smallest and not is_ours:
+        found = auc_difference(reference["score"], theirs["score"], labels)
+    return {
+        "model": theirs["model"].iloc[0],
+        "role": theirs["role"].iloc[0],
+        "patients": len(labels),
+        "positives": positives,
+        "auc": auc.value if auc else math.nan,
+        "auc_ci_low": auc.ci_low if auc else math.nan,
+        "auc_ci_high": auc.ci_high if auc else math.nan,
+        "difference": found.value if found else math.nan,
+        "difference_ci_low": found.ci_low if found else math.nan,
+        "difference_ci_high": found.ci_high if found else math.nan,
+        "p": found.p if found else math.nan,
+        "note": _note(smallest, math.isnan(found.p) if found else False),
+        "model_digest": theirs["model_digest"].iloc[0],
+    }
+
+
+def _note(smallest: int, p_is_missing: bool) -> str:
+    if smallest == 0:
+        return ONE_LABEL
+    if smallest == 1:
+        return FEW
+    return NO_SPREAD if p_is_missing else ""

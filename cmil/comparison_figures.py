@@ -1,0 +1,115 @@
+"""The AUC of every compared model, and how much more the study's model has: one picture.
+
+Names of centres are the study's and stand in the page's table, not in the picture.
+"""
+
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from cmil.comparison import MODEL
+from cohorts.strata import DEVELOPMENT
+
+# Okabe & Ito's blue and vermilion: told apart with every common colour blindness and in grey.
+_DEVELOPMENT: dict[str, Any] = {
+    "color": "#0072B2",
+    "marker": "o",
+    "label": "development (out-of-fold)",
+}
+_EXTERNAL: dict[str, Any] = {"color": "#D55E00", "marker": "s", "label": "external"}
+_INK, _PALE = "#222222", "#8a8a8a"
+_APART = 0.17
+_ROW_INCHES = 0.42
+
+
+def compared_points(table: pd.DataFrame) -> pd.DataFrame:
+    """Place the development patients and the widest external cohort in the row of each model.
+
+    Parameters
+    ----------
+    table
+        As `cmil.comparison.compare` gives it; the widest external cohort comes last.
+
+    Returns
+    -------
+    DataFrame
+        The rows of these cohorts, with `external` (bool) and `place`: 0 for the first model, 1 for
+        the next, shifted by cohort where both are there.
+    """
+    shown = list(dict.fromkeys([DEVELOPMENT, table["cohort"].iloc[-1]]))
+    points = table[table["cohort"].isin(shown)].copy()
+    points["external"] = points["cohort"] != DEVELOPMENT
+    row = points["model"].map({name: i for i, name in enumerate(points["model"].unique())})
+    shift = points["external"].map({False: -_APART, True: _APART})
+    points["place"] = row + (shift if points["external"].nunique() == 2 else 0.0)
+    return points.reset_index(drop=True)
+
+
+def comparison_figure(points: pd.DataFrame) -> Figure:
+    """AUCs on the left, differences on the right, one row a model.
+
+    Parameters
+    ----------
+    points
+        As `compared_points` gives them.
+    """
+    names = list(points["model"].unique())
+    figure = Figure(figsize=(9, 1.25 + _ROW_INCHES * len(names)), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    plot_aucs(points, left)
+    plot_differences(points, right)
+    left.set(ylim=(len(names) - 0.5, -0.5))
+    left.set_yticks(range(len(names)), labels=names)
+    for ours in left.get_yticklabels()[:1]:
+        ours.set_fontweight("bold")
+    handles, labels = left.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper left", ncols=2, frameon=False, fontsize=9)
+    return figure
+
+
+def plot_aucs(points: pd.DataFrame, ax: Axes) -> Axes:
+    """Draw each AUC with its 95% interval; a dashed line stands at chance.
+
+    Parameters
+    ----------
+    points
+        As `compared_points` gives them.
+    ax
+        Axes to draw on.
+    """
+    ax.axvline(0.5, color=_PALE, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
+    _draw(points, "auc", ("auc_ci_low", "auc_ci_high"), ax)
+    ax.set(xlim=(min(0.4, points["auc_ci_low"].min() - 0.02), 1.01), xlabel="AUC (95% CI)")
+    return ax
+
+
+def plot_differences(points: pd.DataFrame, ax: Axes) -> Axes:
+    """Draw the paired difference to each other model with its 95% interval, and a line at none.
+
+    Parameters
+    ----------
+    points
+        As `compared_points` gives them.
+    ax
+        Axes to draw on.
+    """
+    ax.axvline(0, color=_INK, linewidth=0.8, zorder=0)
+    others = points[points["role"] != MODEL]
+    _draw(others, "difference", ("difference_ci_low", "difference_ci_high"), ax)
+    ours = points.loc[points["role"] == MODEL, "model"].iloc[0]
+    ax.set_xlabel(f"AUC of {ours} less that of the other (95% CI)\nright of 0: {ours} is better")
+    return ax
+
+
+def _draw(points: pd.DataFrame, value: str, limits: tuple[str, str], ax: Axes) -> None:
+    for external, style in ((False, _DEVELOPMENT), (True, _EXTERNAL)):
+        here = points[(points["external"] == external) & points[value].notna()]
+        ax.hlines(here["place"], here[limits[0]], here[limits[1]], color=style["color"], lw=1.5)
+        if len(here):
+            ax.plot(here[value], here["place"], linestyle="none", markersize=6, **style)
+    ax.tick_params(axis="y", length=0)
+    ax.grid(axis="y", color="#e6e6e6", linewidth=0.6)
+    ax.set_axisbelow(True)
+    ax.spines[["left", "top", "right"]].set_visible(False)

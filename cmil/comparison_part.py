@@ -1,0 +1,102 @@
+"""What the result page shows of a comparison: a picture, doubts in words, and every number."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from markupsafe import Markup
+
+from cmil.baselines import BAG_SIZE, CENTRE, COVARIATES, EMBEDDINGS
+from cmil.comparison import BASELINE, MODEL
+from cmil.comparison_figures import compared_points, comparison_figure
+from cmil.comparison_stage import TABLE, read_comparison
+from cmil.figures import inline_svg
+from cohorts.errors import DataError
+from cohorts.strata import DEVELOPMENT
+
+_MEANING = {
+    EMBEDDINGS: "A network that weighs single patches may not be needed here.",
+    BAG_SIZE: "Its score may follow how many patches a patient has, not what they show.",
+    CENTRE: "Its score may follow where a patient comes from, not what the patches show.",
+    COVARIATES: "The images may add nothing to what is known of a patient without them.",
+}
+
+
+@dataclass(frozen=True)
+class ComparisonPart:
+    """The section on simpler explanations.
+
+    Attributes
+    ----------
+    picture
+        AUCs and differences of the development patients and the widest external cohort.
+    doubts
+        Sentences on baselines that the model is not shown to be better than.
+    cohorts
+        Rows of `cmil.comparison.compare`, by cohort.
+    tests
+        How many p values Holm's correction is for.
+    """
+
+    picture: Markup
+    doubts: Sequence[str]
+    cohorts: Mapping[str, Sequence[Any]]
+    tests: int
+
+
+def comparison_part(folder: Path, model_digest: str) -> ComparisonPart | None:
+    """Prepare the section from `comparison/`; None where nothing was compared.
+
+    Raises
+    ------
+    DataError
+        If the comparison is of another model.
+    """
+    if not (folder / TABLE).exists():
+        return None
+    table = read_comparison(folder)
+    if (table.loc[table["role"] == MODEL, "model_digest"] != model_digest).any():
+        raise DataError('"comparison" is of another model than "model"; run cmil compare')
+    picture = inline_svg(
+        comparison_figure(compared_points(table)),
+        "AUC of every model and its difference to the study's model, listed in the table below",
+    )
+    cohorts = {str(c): list(rows.itertuples()) for c, rows in table.groupby("cohort", sort=False)}
+    return ComparisonPart(picture, doubts(table), cohorts, int(table["p"].notna().sum()))
+
+
+def doubts(table: pd.DataFrame) -> Sequence[str]:
+    """Say of each baseline that the model is not shown to be better than, what that may mean.
+
+    A baseline of the development patients or the widest external cohort is named if the interval
+    of the difference reaches 0 or, where there is no interval, the difference is not above 0.
+
+    Parameters
+    ----------
+    table
+        As `cmil.comparison.compare` gives it; the widest external cohort comes last.
+    """
+    said = []
+    for cohort in dict.fromkeys([DEVELOPMENT, table["cohort"].iloc[-1]]):
+        here = table[table["cohort"] == cohort]
+        ours = here.loc[here["role"] == MODEL, "auc"]
+        for row in here[here["role"] == BASELINE].itertuples():
+            if row.difference_ci_low <= 0 or row.difference <= 0:
+                limits = (row.difference, row.difference_ci_low, row.difference_ci_high)
+                said.append(
+                    f"{cohort[:1].upper()}{cohort[1:]}: the model (AUC {ours.iloc[0]:.3f}) is not "
+                    f"shown to be better than {row.model} alone (AUC {row.auc:.3f}); it is by "
+                    f"{difference_text(*limits)}. {_MEANING[row.model]}"
+                )
+    return said
+
+
+def difference_text(difference: float, ci_low: float, ci_high: float) -> str:
+    """Give the difference of two AUCs with its interval."""
+    if pd.isna(difference):
+        return "not estimable"
+    if pd.isna(ci_low):
+        return f"{difference:+.3f} (95% CI not estimable)"
+    return f"{difference:+.3f} (95% CI {ci_low:+.3f} to {ci_high:+.3f})"

@@ -1,0 +1,116 @@
+"""The stage of a study that sets its model beside other aggregators and simpler explanations."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from cmil.progress import say
+from cmil.study import Study, predict_scores, train_model
+from cohorts.errors import DataError
+from cohorts.files import digest_of_file, write_text
+
+if TYPE_CHECKING:
+    from cmil.bundle import ModelBundle
+    from cohorts.manifest import Cohort
+
+TABLE = "comparison.csv"
+BASELINES = "baselines.csv"
+
+
+def compare_models(study: Study) -> pd.DataFrame:
+    """Train what `[mil] compare` names, score simple baselines, and compare all with the model.
+
+    Each other aggregator has folds, seed and every other setting of the study's, and a folder of
+    its own, `models/<name>/`, with a bundle, predictions and attention. It resumes as they do.
+
+    Returns
+    -------
+    The table of `cmil.comparison.compare`, which is also written to `comparison/`.
+
+    Raises
+    ------
+    DataError
+        If the scores hold no development patient, or the model's folds are not the study's.
+    """
+    from cmil.bundle import read_bundle
+    from cmil.patient_bags import digest_of_bags
+    from cmil.prediction import read_predictions
+
+    bundle, predictions = read_bundle(study.model), read_predictions(study.predictions)
+    if not (predictions["split"] == "development").any():
+        raise DataError(f'"{study.predictions}" holds no development patient to fit baselines to')
+    others = {name: _other(study, name) for name in study.settings.mil.compare}
+    for name, other in others.items():
+        say(f"compare: {name}")
+        train_model(other)
+        predict_scores(other)
+        _refuse_other_folds(bundle, read_bundle(other.model), name)
+    cohort = study.cohort.restricted_to(predictions["patient_id"])
+    inputs = {
+        "model": bundle.digest,
+        "outcomes": cohort.outcomes_digest,
+        "bags": digest_of_bags(cohort, study.bags),
+        "predictions": digest_of_file(study.predictions),
+        **{f"predictions of {n}": digest_of_file(o.predictions) for n, o in others.items()},
+    }
+    covariates = list(study.settings.survival.covariates)
+    stage = study.stage("compare", "comparison", inputs, {"covariates": covariates})
+    folder = study.out / "comparison"
+    if stage.is_done():
+        say("compare: up to date")
+        return read_comparison(folder)
+    with stage.recorded(lambda: [folder / TABLE, folder / BASELINES]):
+        baselines = _baselines(study, cohort, bundle)
+        write_text(folder / BASELINES, baselines.to_csv(index=False))
+        theirs = {str(name): read_predictions(o.predictions) for name, o in others.items()}
+        table = _compared(predictions, bundle.facts.mil.aggregator, theirs, baselines)
+        write_text(folder / TABLE, table.to_csv(index=False))
+    say(f"compare: {len(others)} other aggregators, {baselines['model'].nunique()} baselines")
+    return table
+
+
+def read_comparison(folder: Path) -> pd.DataFrame:
+    """Read the table that `compare_models` wrote to `folder`."""
+    words = dict.fromkeys(("cohort", "model", "role", "note", "model_digest"), str)
+    return pd.read_csv(folder / TABLE, converters=words)
+
+
+def _other(study: Study, name: str) -> Study:
+    mil = study.settings.mil.model_copy(update={"aggregator": name, "compare": ()})
+    settings = study.settings.model_copy(update={"mil": mil})
+    return Study.at(study.out / "models" / name, settings, bags=study.bags)
+
+
+def _refuse_other_folds(ours: "ModelBundle", theirs: "ModelBundle", name: str) -> None:
+    if ours.facts.fold_of != theirs.facts.fold_of:
+        raise DataError(
+            f"the model has other folds than {name}, so that their difference would not be paired; "
+            "run cmil train with this study's seed and folds"
+        )
+
+
+def _baselines(study: Study, cohort: "Cohort", bundle: "ModelBundle") -> pd.DataFrame:
+    from cmil.baselines import baseline_scores, baselines_of
+    from cmil.patient_bags import read_patient_bags
+
+    bags = read_patient_bags(cohort, study.bags)
+    known = baselines_of(cohort.patients, bags, study.settings.survival.covariates)
+    facts = bundle.facts
+    folds = [pd.Series(fold_of) for fold_of in (facts.fold_of, *facts.later_fold_of)]
+    return baseline_scores(cohort.patients, known, folds, study.settings.seed)
+
+
+def _compared(
+    ours: pd.DataFrame, name: str, others: Mapping[str, pd.DataFrame], baselines: pd.DataFrame
+) -> pd.DataFrame:
+    from cmil.comparison import AGGREGATOR, BASELINE, MODEL, compare
+
+    tables = [
+        ours.assign(model=name, role=MODEL),
+        *(theirs.assign(model=other, role=AGGREGATOR) for other, theirs in others.items()),
+        baselines.assign(role=BASELINE, model_digest=""),
+    ]
+    columns = [*baselines.columns, "role", "model_digest"]
+    return compare(pd.concat([table[columns] for table in tables], ignore_index=True))

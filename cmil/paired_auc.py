@@ -1,0 +1,79 @@
+"""Whether one score separates the same patients better than another."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import norm
+
+from cmil.discrimination import placements, variance_of_mean
+
+
+@dataclass(frozen=True)
+class AucDifference:
+    """AUC of one score less that of another, with its 95% confidence interval and test.
+
+    All but the value are NaN where a class has one patient only. Where the variance is 0 although
+    the scores differ, there is no spread to hold the difference against: interval and p are NaN.
+    """
+
+    value: float
+    ci_low: float
+    ci_high: float
+    variance: float
+    z: float
+    p: float
+
+
+def auc_difference(one: ArrayLike, other: ArrayLike, labels: ArrayLike) -> AucDifference:
+    """Test whether two scores of the same patients have the same AUC.
+
+    DeLong et al. 1988 (Biometrics 44:837), eq. 6 with contrast (1, -1). The variance of the
+    difference, s11 + s22 - 2 s12, is taken of the patients' own differences in placement, which
+    is the same and exactly 0 for scores that order the patients alike. Equals R's
+    `pROC::roc.test(paired = TRUE, method = "delong")`; as there, the interval is not cut.
+
+    Parameters
+    ----------
+    one, other
+        (n,) scores, higher means more likely positive.
+    labels
+        (n,) 0 or 1.
+
+    Raises
+    ------
+    DataError
+        If a class is absent.
+    """
+    pairs = zip(placements(one, labels), placements(other, labels), strict=True)
+    of_cases, of_controls = (ours - theirs for ours, theirs in pairs)
+    value = float(of_cases.mean())
+    variance = variance_of_mean(of_cases) + variance_of_mean(of_controls)
+    if variance > 0:
+        spread = variance**0.5
+        half, z = float(norm.ppf(0.975)) * spread, value / spread
+    else:
+        # NaN where a class has one patient; else 0 against 0, or a difference without spread.
+        half = z = 0.0 if variance == 0 and value == 0 else float("nan")
+    p = float(2 * norm.sf(abs(z)))
+    return AucDifference(value, value - half, value + half, variance, z, p)
+
+
+def holm(p: ArrayLike) -> NDArray[np.float64]:
+    """Adjust p values for their number, whatever their dependence.
+
+    Holm 1979 (Scand. J. Statist. 6:65); equals R's `p.adjust(p, "holm")`. NaN stays NaN and does
+    not count.
+
+    Parameters
+    ----------
+    p
+        (n,) p values.
+    """
+    values = np.asarray(p, dtype=float)
+    adjusted = np.full(len(values), np.nan)
+    known = np.flatnonzero(~np.isnan(values))
+    order = known[np.argsort(values[known], kind="stable")]
+    tests_left = len(order) - np.arange(len(order))
+    adjusted[order] = np.minimum(1, np.maximum.accumulate(tests_left * values[order]))
+    return adjusted
