@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from cmil.attention import SlideAttention
-from cmil.heatmap import ColourScale, Rgb, overlay, patch_map
+from cmil.heatmap import ColourScale, Rgb, overlay
+from cmil.patch_map import patch_map
 from cohorts.errors import FileFormatError
 from cohorts.manifest import Slide
 from feature_extraction.bags import Bag
@@ -127,15 +128,16 @@ def _panels(read: ReadSlide, scale: ColourScale, most: int) -> list[Rgb]:
     for image in highest[: max(1, most)]:
         inside = index == image
         with source.open(int(image)) as canvas:
-            thumbnail = canvas.thumbnail(max(_OVERVIEW))
+            panel = canvas.thumbnail(max(_OVERVIEW)).copy()
             painted = patch_map(
                 read.attention.coords[inside],
                 values[inside],
                 read.side,
                 canvas.dimensions,
-                thumbnail.shape[:2],
+                panel.shape[:2],
             )
-        panels.append(overlay(thumbnail, painted, scale))
+        overlay(panel, painted, scale)
+        panels.append(panel)
     return panels
 
 
