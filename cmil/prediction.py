@@ -8,7 +8,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from cmil.aggregators import BagModel
 from cmil.bundle import ModelBundle
+from cmil.explanations.attribution import attribute
 from cmil.patient_bags import PatientBag, PatientBags, shortened
 from cohorts.errors import DataError
 from cohorts.manifest import SPLITS, Cohort
@@ -41,6 +43,8 @@ class PatientPrediction:
         Standard deviation of the calibrated scores of those models; NaN for a single one.
     attention, contributions
         (N,) means over those models; None where the aggregator has none.
+    attribution
+        (N,) likewise, by leaving instances out; only where the aggregator has neither.
     """
 
     logit: float
@@ -48,23 +52,44 @@ class PatientPrediction:
     score_sd: float
     attention: NDArray[np.float32] | None
     contributions: NDArray[np.float32] | None
+    attribution: NDArray[np.float32] | None = None
+
+
+def models_for(bundle: ModelBundle, patient_id: str) -> Sequence[BagModel]:
+    """Give the models that may speak of a patient: those that have not seen it in training."""
+    fold = bundle.facts.fold_of.get(patient_id)
+    return bundle.models if fold is None else [bundle.models[fold]]
+
+
+def attribution_of(
+    bundle: ModelBundle, model: BagModel, patient_id: str, bag: PatientBag
+) -> NDArray[np.float32]:
+    """Attribute a patient's logit to its instances; the same at every call and for every model."""
+    rng = np.random.default_rng([bundle.facts.seed, *patient_id.encode()])
+    return attribute(model, bag.instances, rng)
 
 
 def predict_patient(bundle: ModelBundle, patient_id: str, bag: PatientBag) -> PatientPrediction:
     """Score one patient with the models that have not seen it."""
-    fold = bundle.facts.fold_of.get(patient_id)
-    models = bundle.models if fold is None else [bundle.models[fold]]
+    models = models_for(bundle, patient_id)
     results = [model.score(bag.instances) for model in models]
     logits = np.array([result.logit for result in results])
     calibrate = bundle.facts.calibration
     spread = float(calibrate(logits).std(ddof=1)) if len(logits) > 1 else float("nan")
     mean = float(logits.mean())
+    attention = _mean_of([result.attention for result in results])
+    contributions = _mean_of([result.contributions for result in results])
+    attribution = None
+    if attention is None and contributions is None:
+        each = [attribution_of(bundle, model, patient_id, bag) for model in models]
+        attribution = np.mean(each, axis=0)
     return PatientPrediction(
         logit=mean,
         score=float(calibrate(mean)),
         score_sd=spread,
-        attention=_mean_of([result.attention for result in results]),
-        contributions=_mean_of([result.contributions for result in results]),
+        attention=attention,
+        contributions=contributions,
+        attribution=attribution,
     )
 
 
