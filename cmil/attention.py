@@ -13,6 +13,7 @@ from cmil.prediction import PatientPrediction
 from cohorts.errors import FileFormatError
 from cohorts.files import whole_file
 from cohorts.hdf5 import Hdf5Format, opened, read_array, read_rows, title
+from feature_extraction.bags import Bag
 
 FORMAT = "cmil-attention"
 FORMAT_VERSION = 1
@@ -119,6 +120,21 @@ def read_attention(path: Path) -> SlideAttention:
             raise FileFormatError(f'{title(file, ATTENTION)} has no dataset "attribution"')
         instances = int(file.attrs["patient_instances"])
         return SlideAttention(coords, attention, contribution, instances, attribution)
+
+
+def attention_of_bag(folder: Path, slide_id: str, bag: Bag) -> SlideAttention:
+    """Read the attention of a slide, and make sure that it is of this bag.
+
+    Raises
+    ------
+    FileFormatError
+        If the file is missing, damaged, of a newer version, or of another bag.
+    """
+    path = attention_path(folder, slide_id)
+    looked = read_attention(path)
+    if not np.array_equal(bag.coords, looked.coords):
+        raise FileFormatError(f'attention "{path}" is of another bag; run cmil predict again')
+    return looked
 
 
 def _values(file: h5py.File, name: str, rows: int) -> NDArray[np.float32] | None:

@@ -46,6 +46,9 @@ patch_px = 112
 dropout = 0.5
 instances_per_bag = 64  # fresh samples keep patients from being learnt by heart
 
+[explanations]
+annotations = "images/truth"
+
 [survival]
 covariates = ["age_months", "mycn_amplified"]
 """

@@ -7,6 +7,7 @@ import pytest
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from cmil.explanations.settings import ExplanationSettings
 from cmil.settings import MilSettings
 from cmil.study_settings import StudySettings
 from cohorts.endpoints import Endpoint
@@ -16,7 +17,7 @@ from feature_extraction.settings import ExtractionSettings
 from survival.settings import SurvivalSettings
 
 PAGE = Path(__file__).parent.parent / "docs" / "settings.md"
-TABLES = {"cohort", "extraction", "keep", "mil", "survival"}
+TABLES = {"cohort", "extraction", "keep", "mil", "explanations", "survival"}
 
 
 def documented(heading: str) -> dict[str, str]:
@@ -55,6 +56,7 @@ def _default(value: object) -> str:
         ("`[extraction]`", ExtractionSettings),
         ("`[extraction.keep]`", PatchRule),
         ("`[mil]`", MilSettings),
+        ("`[explanations]`", ExplanationSettings),
         ("`[survival]`", SurvivalSettings),
     ],
 )

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cmil.aggregators import Aggregator, BagModel
+from cmil.explanations.projected import projected
 
 Subset = NDArray[np.intp]
 
@@ -18,7 +19,7 @@ _INSTANCES_A_STEP = 4096
 def subset_logits(
     model: BagModel, instances: Tensor, subsets: Sequence[Subset]
 ) -> NDArray[np.float64]:
-    """Score every subset of a bag as a bag of its own.
+    """Score every subset of a bag as a bag of its own, in the bag's order.
 
     Parameters
     ----------
@@ -31,6 +32,8 @@ def subset_logits(
     -------
     (S,) logits, of several outputs the last.
     """
+    model, instances = projected(model, instances)
+    subsets = [np.sort(subset) for subset in subsets]
     logits = np.empty(len(subsets))
     if not isinstance(model, Aggregator):
         for number, subset in enumerate(subsets):
