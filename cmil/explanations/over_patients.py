@@ -1,7 +1,7 @@
 """A mean over patients with its interval: the patient is the unit of every claim."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -20,6 +20,11 @@ class Mean:
     ci_low: float
     ci_high: float
     p: float
+
+    def within(self, lowest: float, highest: float) -> "Mean":
+        """Cut the interval where the measure ends."""
+        low, high = (float(np.clip(end, lowest, highest)) for end in (self.ci_low, self.ci_high))
+        return replace(self, ci_low=low, ci_high=high)
 
 
 def mean_over_patients(values: ArrayLike, no_effect: float = 0.0) -> Mean:

@@ -11,10 +11,10 @@ from cmil.explanations.concentration import TOP_PERCENT, held_text
 from cmil.explanations.enrichment import suspicions
 from cmil.explanations.explain import Explanations
 from cmil.explanations.figures import curves_figure
-from cmil.explanations.summary import ALL, BY_CHANCE
+from cmil.explanations.summary import ALL, BY_CHANCE, BY_DECISION
 from cmil.figures import inline_svg
 
-_GAINS = ("deletion_gain", "insertion_gain")
+_GAINS = {"deletion_gain": "deletion", "insertion_gain": "insertion"}
 _WORDS = {
     "deletion_gain": "Deletion: area below random order",
     "insertion_gain": "Insertion: area above random order",
@@ -34,7 +34,7 @@ class ExplanationPart:
     shown
         Map of the pictures: attention, contribution or attribution.
     verdicts
-        One sentence a map: whether the score follows it.
+        One a map: whether the score follows it.
     warnings
         Where the map that is shown follows what it should not.
     curves
@@ -76,27 +76,29 @@ def explanation_part(explanations: Explanations) -> ExplanationPart:
 
 
 def verdict(summary: pd.DataFrame, kind: str) -> str:
-    """Say in a sentence whether the score follows a map, over all patients.
+    """Say whether the score follows a map, for the patients of either decision.
 
     It does if deletion and insertion both do better than random order, with 95% intervals above 0.
+    A map misleads if one of them does worse, with an interval below 0.
     """
-    rows = summary[(summary["map"] == kind) & (summary["patients_of"] == ALL)]
-    gains = rows[rows["measure"].isin(_GAINS)]
-    patients = int(gains["patients"].max())
+    said = []
+    of_map = summary[(summary["map"] == kind) & summary["measure"].isin(_GAINS)]
+    for group in BY_DECISION.values():
+        gains = of_map[of_map["patients_of"] == group]
+        if len(gains):
+            patients = int(gains["patients"].max())
+            who = "patient" if patients == 1 else "patients"
+            said.append(f"in {patients} {who} {group} {_follows(gains)}")
+    return f"{kind[:1].upper()}{kind[1:]}: {'; '.join(said)}."
+
+
+def _follows(gains: pd.DataFrame) -> str:
     if (gains["ci_low"] > 0).all():
-        return (
-            f"Over {patients} patients the score follows the {kind} map: it changes sooner with "
-            "the patches the map ranks highest than with patches taken at random."
-        )
+        return "the score follows the map"
     if (gains["ci_high"] < 0).any():
-        return (
-            f"Over {patients} patients the {kind} map misleads: the score changes later with the "
-            "patches it ranks highest than with patches taken at random."
-        )
-    return (
-        f"Over {patients} patients it is not shown that the score follows the {kind} map: patches "
-        "it ranks highest change the score hardly sooner than patches taken at random."
-    )
+        names = [_GAINS[measure] for measure in gains.loc[gains["ci_high"] < 0, "measure"]]
+        return f"the map misleads, {' and '.join(names)} being worse than at random"
+    return "it is not shown that the score follows the map"
 
 
 def _drawn(curves: pd.DataFrame, kind: str) -> Markup:

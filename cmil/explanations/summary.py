@@ -24,6 +24,9 @@ BY_CHANCE = {
     "truth_auc": 0.5,
 }
 
+# The others are shares and areas under a curve, from 0; the highest of all is 1.
+_LOWEST = dict.fromkeys(("deletion_gain", "insertion_gain", "rank_agreement"), -1.0)
+
 Found = Mapping[str, PatientExplanation]
 """patient_id -> what was found."""
 
@@ -80,6 +83,7 @@ def summary(worth: pd.DataFrame) -> pd.DataFrame:
         for name, group in groups.items():
             for measure, by_chance in BY_CHANCE.items():
                 found = mean_over_patients(group[measure], by_chance)
+                found = found.within(_LOWEST.get(measure, 0.0), 1.0)
                 if found.patients:
                     interval = [found.mean, found.ci_low, found.ci_high]
                     rows.append([kind, name, measure, found.patients, *interval, by_chance])
@@ -108,7 +112,7 @@ def mean_curves(found: Found) -> pd.DataFrame:
                 for order, field in (("map", curve), ("random", f"random_{curve}")):
                     points = np.array([getattr(one, field) for one in curves])
                     for share, values in zip(SHARES, points.T, strict=False):
-                        at = mean_over_patients(values)
+                        at = mean_over_patients(values).within(0, 1)
                         interval = [at.patients, at.mean, at.ci_low, at.ci_high]
                         rows.append([kind, name, curve, order, share, *interval])
     columns = ["map", "patients_of", "curve", "order", "share", "patients", "mean"]

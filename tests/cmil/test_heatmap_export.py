@@ -105,10 +105,8 @@ def test_without_resolution_scale_and_origin_are_in_pixels(export) -> None:
 
 
 def test_patches_off_a_grid_are_placed_to_an_eighth(tmp_path: Path) -> None:
-    coords = np.array([[100, 40], [156, 60]])
-    write_ome_map(
-        tmp_path / "m.ome.tif", coords, np.array([1.0, 2.0]), 64, 0.5, channel="attention"
-    )
+    coords, said = np.array([[100, 40], [156, 60]]), np.array([1.0, 2.0])
+    write_ome_map(tmp_path / "m.ome.tif", coords, said, 64, 0.5, channel="attention")
     values, pixels, _ = read_map(tmp_path / "m.ome.tif")
     assert pixels["PhysicalSizeX"] == "4.0"
     rows, columns = np.nonzero(values == 2)
