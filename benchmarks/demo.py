@@ -38,7 +38,8 @@ def measure(seed: int, out: Path) -> dict[str, float]:
     subprocess.run(command, check=True)
     seconds = time.monotonic() - started
     performance = pd.read_csv(out / "validation" / "performance.csv").set_index("cohort")["auc"]
-    attention = pd.read_csv(out / "attention_against_truth.csv")["auc"]
+    worth = pd.read_csv(out / "explanations" / "faithfulness.csv")
+    attention = worth.loc[worth["map"] == "attention", "truth_auc"].dropna()
     # Of the largest single process: the drawing processes and the study do not run together.
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     return {

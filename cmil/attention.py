@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import h5py
 import numpy as np
@@ -12,9 +13,14 @@ from cmil.prediction import PatientPrediction
 from cohorts.errors import FileFormatError
 from cohorts.files import whole_file
 from cohorts.hdf5 import Hdf5Format, opened, read_array, read_rows, title
+from feature_extraction.bags import Bag
 
 FORMAT = "cmil-attention"
 FORMAT_VERSION = 1
+# In the order of preference; the names are those of the datasets.
+MapKind = Literal["attention", "contribution", "attribution"]
+MAP_KINDS: tuple[MapKind, ...] = ("attention", "contribution", "attribution")
+
 ATTENTION = Hdf5Format("attention", FORMAT_VERSION, made_by="cmil predict")
 
 
@@ -33,19 +39,35 @@ class SlideAttention:
         (N,) signed shares of the patient's logit; None where the aggregator defines none.
     patient_instances
         Number of the patient's instances on all slides: uniform attention is one over it.
+    attribution
+        (N,) signed effects on the patient's logit, found by leaving instances out; only where
+        there is neither attention nor contribution.
     """
 
     coords: NDArray[np.int64]
     attention: NDArray[np.float32] | None
     contribution: NDArray[np.float32] | None
     patient_instances: int
+    attribution: NDArray[np.float32] | None = None
+
+    @property
+    def maps(self) -> dict[MapKind, NDArray[np.float32]]:
+        """The maps that there are, each (N,), the one that is shown first."""
+        values = {name: getattr(self, name) for name in MAP_KINDS}
+        return {name: known for name, known in values.items() if known is not None}
+
+    @property
+    def kind(self) -> MapKind:
+        """Which map is shown: attention, else contributions, else attribution."""
+        return next(iter(self.maps))
 
     @property
     def relative(self) -> NDArray[np.float32]:
-        """(N,) attention as a multiple of uniform attention; contributions where there is none."""
-        used = self.contribution if self.attention is None else self.attention
-        assert used is not None  # noqa: S101  # `read_attention` refuses a file without either
-        return used * self.patient_instances
+        """(N,) the map that is shown, times the patient's instances.
+
+        Attention becomes a multiple of uniform attention.
+        """
+        return self.maps[self.kind] * self.patient_instances
 
 
 def attention_path(folder: Path, slide_id: str) -> Path:
@@ -71,7 +93,11 @@ def write_attention(
             file.attrs["model_digest"] = model_digest
             file.attrs["patient_instances"] = len(bag)
             file.create_dataset("coords", data=coords, track_times=False)
-            shares = {"contribution": said.contributions, "attention": said.attention}
+            shares = {
+                "contribution": said.contributions,
+                "attention": said.attention,
+                "attribution": said.attribution,
+            }
             for name, values in shares.items():
                 if values is not None:
                     file.create_dataset(name, data=values[part], track_times=False)
@@ -87,12 +113,28 @@ def read_attention(path: Path) -> SlideAttention:
     """
     with opened(path, ATTENTION) as file:
         coords = read_array(file, "coords", "i", ATTENTION).astype(np.int64)
-        contribution, attention = (
-            _values(file, name, len(coords)) for name in ("contribution", "attention")
+        attention, contribution, attribution = (
+            _values(file, name, len(coords)) for name in MAP_KINDS
         )
-        if contribution is None and attention is None:
-            raise FileFormatError(f'{title(file, ATTENTION)} has no dataset "contribution"')
-        return SlideAttention(coords, attention, contribution, int(file.attrs["patient_instances"]))
+        if attention is None and contribution is None and attribution is None:
+            raise FileFormatError(f'{title(file, ATTENTION)} has no dataset "attribution"')
+        instances = int(file.attrs["patient_instances"])
+        return SlideAttention(coords, attention, contribution, instances, attribution)
+
+
+def attention_of_bag(folder: Path, slide_id: str, bag: Bag) -> SlideAttention:
+    """Read the attention of a slide, and make sure that it is of this bag.
+
+    Raises
+    ------
+    FileFormatError
+        If the file is missing, damaged, of a newer version, or of another bag.
+    """
+    path = attention_path(folder, slide_id)
+    looked = read_attention(path)
+    if not np.array_equal(bag.coords, looked.coords):
+        raise FileFormatError(f'attention "{path}" is of another bag; run cmil predict again')
+    return looked
 
 
 def _values(file: h5py.File, name: str, rows: int) -> NDArray[np.float32] | None:

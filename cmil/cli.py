@@ -64,6 +64,13 @@ class Engine(StrEnum):
     RAY = "ray"
 
 
+class MapFormat(StrEnum):
+    """How maps leave for other programs."""
+
+    GEOJSON = "geojson"
+    OME_TIFF = "ome-tiff"
+
+
 class BagLayout(StrEnum):
     """Whose readers find exported bags."""
 
@@ -292,6 +299,23 @@ def predict(
 
 
 @app.command()
+def explain(
+    study: StudyFile,
+    out: Out,
+    cohort: Manifest = None,
+    bags: Bags = None,
+    model: Model = None,
+    threads: Threads = None,
+) -> None:
+    """Check what the maps are worth: does the score follow them, and what do they look at."""
+    from cmil.explanation_stage import explain_scores
+    from cmil.results_table import explanations_table
+
+    explain_scores(_open(study, out, cohort, None, threads, bags=bags, model=model))
+    print(explanations_table(out))
+
+
+@app.command()
 def validate(
     study: StudyFile,
     out: Out,
@@ -354,11 +378,19 @@ def heatmap(
     patient: Annotated[
         list[str] | None, typer.Option(metavar="ID", help="Only this patient; may be repeated.")
     ] = None,
+    export: Annotated[
+        list[MapFormat] | None,
+        typer.Option(help="Also write maps for QuPath, or as float image; may be repeated."),
+    ] = None,
 ) -> None:
     """Draw where the attention lay, beside the patches that held most of it."""
+    from cmil.heatmap_export import export_heatmaps
     from cmil.study import draw_heatmaps
 
-    draw_heatmaps(_open(study, out, cohort, bags=bags), patient or ())
+    opened = _open(study, out, cohort, bags=bags)
+    draw_heatmaps(opened, patient or ())
+    if export:
+        export_heatmaps(opened, [form.value for form in export], patient or ())
     print(out / "heatmaps")
 
 

@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from cmil.attention import SlideAttention
-from cmil.heatmap import ColourScale, Rgb, overlay, patch_map
+from cmil.explanations.concentration import TOP_PERCENT, held_text, share_held
+from cmil.heatmap import ColourScale, Rgb, overlay
+from cmil.patch_map import patch_map
 from cohorts.errors import FileFormatError
 from cohorts.manifest import Slide
 from feature_extraction.bags import Bag
@@ -30,6 +32,7 @@ _TILE = 120
 _GAP = 6
 _OVERVIEW = (620, 560)
 _BAR = 26
+_LINE = 18
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,8 @@ def draw_patient(
 
     Left, each slide (or the fields that hold the highest value) under its attention, with the
     colour bar; right, the patches of highest attention above as many drawn at random. Single
-    cells have no overview. For an aggregator without attention, contributions take its place.
+    cells have no overview. For an aggregator without attention, contributions take its place, and
+    where there are none, attribution.
 
     Raises
     ------
@@ -81,14 +85,14 @@ def draw_patient(
         If an image can no longer be read.
     """
     values = np.concatenate([read.attention.relative for read in slides])
-    signed = slides[0].attention.attention is None
+    what = slides[0].attention.kind
+    signed = what != "attention"
     scale = ColourScale.of_contributions(values) if signed else ColourScale.of_attention(values)
     rows = [(read, row) for read in slides for row in range(len(read.bag))]
     ranked = np.argsort(-values, kind="stable")
     top = ranked[:GALLERY]
     rest = ranked[GALLERY:] if len(ranked) > 2 * GALLERY else ranked
     random = rng.choice(rest, size=min(GALLERY, len(rest)), replace=False)
-    what = "contribution to the logit" if signed else "attention"
     right = stacked(
         [
             _titled(f"Highest {what}", _gallery([rows[i] for i in top], values[top], scale)),
@@ -99,8 +103,11 @@ def draw_patient(
     overview = [] if slides[0].are_cells else [_titled("Where", _overview(slides, scale))]
     picture = side_by_side([*overview, bar, right])
     unit = "logit x number of patches" if signed else "multiples of uniform attention"
-    note = f"Colours and numbers: {what}, in {unit}; not a probability. Research use only."
-    return _framed(picture, caption, note)
+    notes = [
+        f"Colours and numbers: {what}, in {unit}; not a probability. Research use only.",
+        f"Here {held_text([share_held(values, p) for p in TOP_PERCENT], what)}.",
+    ]
+    return _framed(picture, caption, notes)
 
 
 def _overview(slides: Sequence[ReadSlide], scale: ColourScale) -> Image.Image:
@@ -127,15 +134,16 @@ def _panels(read: ReadSlide, scale: ColourScale, most: int) -> list[Rgb]:
     for image in highest[: max(1, most)]:
         inside = index == image
         with source.open(int(image)) as canvas:
-            thumbnail = canvas.thumbnail(max(_OVERVIEW))
+            panel = canvas.thumbnail(max(_OVERVIEW)).copy()
             painted = patch_map(
                 read.attention.coords[inside],
                 values[inside],
                 read.side,
                 canvas.dimensions,
-                thumbnail.shape[:2],
+                panel.shape[:2],
             )
-        panels.append(overlay(thumbnail, painted, scale))
+        overlay(panel, painted, scale)
+        panels.append(panel)
     return panels
 
 
@@ -192,13 +200,16 @@ def _titled(title: str, picture: Image.Image) -> Image.Image:
     return sheet
 
 
-def _framed(picture: Image.Image, caption: str, note: str) -> Image.Image:
-    width, height = picture.width + 2 * MARGIN, picture.height + 2 * MARGIN + 60
+def _framed(picture: Image.Image, caption: str, notes: Sequence[str]) -> Image.Image:
+    below = _LINE * len(notes)
+    width, height = picture.width + 2 * MARGIN, picture.height + 2 * MARGIN + 42 + below
     sheet = Image.new("RGB", (width, height), "white")
     draw = ImageDraw.Draw(sheet)
     draw.text((MARGIN, MARGIN), caption, fill=INK, font=font(18, bold=True))
     sheet.paste(picture, (MARGIN, MARGIN + 34))
-    draw.text((MARGIN, height - MARGIN - 14), note, fill=QUIET, font=font(13))
+    for number, note in enumerate(notes):
+        place = MARGIN, height - MARGIN + 4 - below + _LINE * number
+        draw.text(place, note, fill=QUIET, font=font(13))
     return sheet
 
 

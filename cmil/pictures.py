@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cmil.attention import attention_path, read_attention
+from cmil.attention import attention_of_bag
 from cmil.patient_picture import ReadSlide, draw_patient
 from cohorts.errors import FileFormatError
 from cohorts.files import whole_file
@@ -70,10 +70,7 @@ def write_pictures(
 
 def _read(slide: Slide, bags: Path, attention: Path) -> ReadSlide:
     bag = read_bag(bag_path(bags, slide.slide_id))
-    path = attention_path(attention, slide.slide_id)
-    looked = read_attention(path)
-    if not np.array_equal(bag.coords, looked.coords):
-        raise FileFormatError(f'attention "{path}" is of another bag; run cmil predict again')
+    looked = attention_of_bag(attention, slide.slide_id, bag)
     if bag.images and bag.images != tuple(open_source(slide).names):
         raise FileFormatError(
             f'slide "{slide.slide_id}" (manifest row {slide.row}) holds other images than when its '

@@ -8,7 +8,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from cmil.aggregators import BagModel
 from cmil.bundle import ModelBundle, ModelFacts
+from cmil.explanations.attribution import attribute
 from cmil.patient_bags import PatientBag, PatientBags, shortened
 from cohorts.errors import DataError
 from cohorts.manifest import SPLITS, Cohort
@@ -44,6 +46,8 @@ class PatientPrediction:
         Standard deviation of the calibrated scores of those models; NaN for a single one.
     attention, contributions
         (N,) means over those models; None where the aggregator has none.
+    attribution
+        (N,) likewise, by leaving instances out; only where the aggregator has neither.
     """
 
     logit: float
@@ -52,18 +56,39 @@ class PatientPrediction:
     class_scores: Sequence[float]
     attention: NDArray[np.float32] | None
     contributions: NDArray[np.float32] | None
+    attribution: NDArray[np.float32] | None = None
+
+
+def models_for(bundle: ModelBundle, patient_id: str) -> Sequence[BagModel]:
+    """Give the models that may speak of a patient: those that have not seen it in training."""
+    return [bundle.models[number] for number in _numbers_for(bundle, patient_id)]
+
+
+def _numbers_for(bundle: ModelBundle, patient_id: str) -> Sequence[int]:
+    return bundle.facts.models_unaware_of(patient_id) or range(len(bundle.models))
+
+
+def attribution_of(
+    bundle: ModelBundle, model: BagModel, patient_id: str, bag: PatientBag
+) -> NDArray[np.float32]:
+    """Attribute a patient's logit to its instances; the same at every call and for every model."""
+    rng = np.random.default_rng([bundle.facts.seed, *patient_id.encode()])
+    return attribute(model, bag.instances, rng)
 
 
 def predict_patient(bundle: ModelBundle, patient_id: str, bag: PatientBag) -> PatientPrediction:
     """Score one patient with the models that have not seen it."""
-    numbers = bundle.facts.models_unaware_of(patient_id) or range(len(bundle.models))
+    numbers = _numbers_for(bundle, patient_id)
     results = [bundle.models[number].score(bag.instances) for number in numbers]
     said = combine(bundle.facts, numbers, np.stack([result.logits for result in results]))
-    return replace(
-        said,
-        attention=_mean_of([result.attention for result in results]),
-        contributions=_mean_of([result.contributions for result in results]),
-    )
+    attention = _mean_of([result.attention for result in results])
+    contributions = _mean_of([result.contributions for result in results])
+    attribution = None
+    if attention is None and contributions is None:
+        models = models_for(bundle, patient_id)
+        each = [attribution_of(bundle, model, patient_id, bag) for model in models]
+        attribution = np.mean(each, axis=0)
+    return replace(said, attention=attention, contributions=contributions, attribution=attribution)
 
 
 def combine(

@@ -15,8 +15,11 @@ import pandas as pd
 from markupsafe import Markup
 
 from cmil import __version__
+from cmil.attention import MapKind, read_attention
 from cmil.bundle import ModelBundle, read_bundle
 from cmil.comparison_part import comparison_part, difference_text
+from cmil.explanations.explain import read_explanations
+from cmil.explanations.page import explanation_part
 from cmil.figures import Picture, inline_picture, inline_svg, roc_figure, score_figure, score_points
 from cmil.pages import page_templates
 from cmil.pictures import picture_path
@@ -62,7 +65,8 @@ def write_report(
     ----------
     out
         Folder of the study: `predictions.csv`, `model/`, `bags/slides.csv` and, where they are,
-        `comparison/`, `survival/` and `heatmaps/<patient_id>.png`.
+        `attention/`, `explanations/`, `comparison/`, `survival/` and
+        `heatmaps/<patient_id>.png`.
     title
         Heading of the page.
     cohort
@@ -92,7 +96,10 @@ def write_report(
     _check_one_model(bundle, predictions, survival)
     results = performance(predictions)
     slides = pd.read_csv(out / "bags" / "slides.csv", dtype=str, keep_default_na=False)
-    words = (auc_text, difference_text, percent_text, p_text, median_text)
+    explained = None
+    if (out / "explanations").is_dir():
+        explained = explanation_part(read_explanations(out / "explanations"))
+    words = (auc_text, difference_text, percent_text, p_text, median_text, mean_text)
     environment = page_templates({word.__name__: word for word in words})
     script = environment.get_template("report.js").render().encode()
     page = environment.get_template("report.html.j2").render(
@@ -107,6 +114,8 @@ def write_report(
         comparison=comparison_part(out / "comparison", bundle.digest),
         cutpoint=survival.cutpoint if survival else None,
         endpoints=[_endpoint_part(survival, name) for name in endpoints] if survival else [],
+        explained=explained,
+        shown=_map_shown(out / "attention"),
         predictions=list(predictions.itertuples()),
         pictures=_pictures(out / "heatmaps", predictions["patient_id"].tolist()),
         facts=bundle.facts,
@@ -201,6 +210,13 @@ def percent_text(value: float, ci_low: float, ci_high: float) -> str:
     return f"{value:.0%} ({ci_low:.0%} to {ci_high:.0%})"
 
 
+def mean_text(mean: float, ci_low: float, ci_high: float) -> str:
+    """Give a mean over patients with its interval."""
+    if pd.isna(ci_low):
+        return f"{mean:.3f} (95% CI not estimable)"
+    return f"{mean:.3f} ({ci_low:.3f} to {ci_high:.3f})"
+
+
 def p_text(p: float) -> str:
     """Give a p value as it is printed in the figures."""
     if pd.isna(p):
@@ -277,6 +293,12 @@ def _endpoint_part(survival: SurvivalResults, endpoint: str) -> EndpointPart:
 
 def _by_stratum(table: pd.DataFrame) -> Mapping[str, Sequence[Any]]:
     return {str(s): list(rows.itertuples()) for s, rows in table.groupby("stratum", sort=False)}
+
+
+def _map_shown(attention: Path) -> MapKind:
+    """Which map the pictures show; all attention files of a model hold the same."""
+    files = sorted(attention.glob("*.h5"))
+    return read_attention(files[0]).kind if files else "attention"
 
 
 def _pictures(folder: Path, patients: Sequence[str]) -> Mapping[str, Picture]:

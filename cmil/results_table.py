@@ -73,6 +73,37 @@ def survival_table(out: Path) -> str:
     return pd.DataFrame(lines).to_string(index=False, justify="left")
 
 
+def explanations_table(out: Path) -> str:
+    """Give what the maps are worth over all patients, and what the map that is shown looks at."""
+    folder = out / "explanations"
+    worth, looks = _read(folder / "summary.csv"), _read(folder / "enrichment.csv")
+    lines = [
+        {
+            "map": row["map"],
+            "measure": row["measure"],
+            "patients": row["patients"],
+            "mean (95% CI)": _interval(row["mean"], row["ci_low"], row["ci_high"]),
+            "by chance": row["by_chance"],
+        }
+        for row in worth[worth["patients_of"] == "all patients"].to_dict("records")
+    ]
+    measures = [
+        {
+            "measure": row["measure"],
+            "patients": row["patients"],
+            "difference in SD (95% CI)": _interval(
+                row["difference"], row["ci_low"], row["ci_high"]
+            ),
+            "adjusted p": _p_value(row["p_adjusted"]),
+        }
+        for row in looks.to_dict("records")
+    ]
+    parts = [
+        pd.DataFrame(part).to_string(index=False, justify="left") for part in (lines, measures)
+    ]
+    return "\n\n".join([*parts, "Attention is not a probability. Research use only."])
+
+
 def survival_json(out: Path) -> str:
     """Cut-point, log-rank tests and hazard ratios as JSON."""
     folder = out / "survival"

@@ -89,6 +89,7 @@ def run_study(study: Study, settings_text: str, note: str = "") -> Sequence[str]
     One line for each slide that failed; their patients are named on the page.
     """
     from cmil.comparison_stage import compare_models
+    from cmil.explanation_stage import explain_scores
     from cmil.extraction_stage import extract_bags
 
     refuse_unfit_outcomes(study)
@@ -96,6 +97,7 @@ def run_study(study: Study, settings_text: str, note: str = "") -> Sequence[str]
     failed = extract_bags(study)
     train_model(study)
     predict_scores(study)
+    explain_scores(study)
     validate_scores(study)
     compare_models(study)
     relate_to_survival(study)

@@ -9,6 +9,7 @@ from typing import Any, Self, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from cmil.explanations.settings import ExplanationSettings
 from cmil.settings import MilSettings
 from cohorts.errors import SettingsError
 from cohorts.settings import CohortSettings
@@ -26,6 +27,7 @@ class StudySettings(BaseModel):
     cohort: CohortSettings
     extraction: ExtractionSettings
     mil: MilSettings = MilSettings()
+    explanations: ExplanationSettings = ExplanationSettings()
     survival: SurvivalSettings = SurvivalSettings()
 
     @model_validator(mode="after")
@@ -72,6 +74,7 @@ def read_study_settings(
     cohort, extraction = _table(path, content, "cohort"), _table(path, content, "extraction")
     if "manifest" in cohort:
         cohort["manifest"] = str(path.parent / str(cohort["manifest"]))
+    _resolve_explanations(path, _table(path, content, "explanations"))
     if "weights" in extraction:
         extraction["weights"] = str(path.parent / str(extraction["weights"]))
     if manifest:
@@ -101,6 +104,13 @@ def _table(path: Path, content: dict[str, Any], name: str) -> dict[str, Any]:
     if not isinstance(table, dict):
         raise SettingsError(f"{path.name}: {name} must be a table: write [{name}] on its own line")
     return table
+
+
+def _resolve_explanations(path: Path, table: dict[str, Any]) -> None:
+    if "annotations" in table:
+        table["annotations"] = str(path.parent / str(table["annotations"]))
+    if isinstance(table.get("patch_tables"), list):
+        table["patch_tables"] = [str(path.parent / str(name)) for name in table["patch_tables"]]
 
 
 def _explain(path: Path, problem: Mapping[str, Any]) -> str:

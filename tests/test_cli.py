@@ -38,8 +38,10 @@ def test_run_separates_external_patients_and_shows_them(finished_study) -> None:
     assert "Research use only" in page and "B03" in page
     assert {p.name for p in (out / "heatmaps").glob("*.png")} >= {"A00.png", "C05.png"}
     records = {p.parent.name for p in out.rglob("run.json")}
-    stages = {"bags", "model", "attention", "validation", "comparison", "survival", "heatmaps"}
-    assert records == stages
+    stages = {"bags", "model", "attention", "explanations", "validation", "comparison"}
+    assert records == stages | {"survival", "heatmaps"}
+    assert "Does the map tell the truth?" in page
+    assert "The maps were not checked" not in page
 
 
 def test_second_run_does_nothing_again(finished_study, cmil) -> None:
@@ -51,7 +53,7 @@ def test_second_run_does_nothing_again(finished_study, cmil) -> None:
     }
     done = cmil("run", study.settings, "--out", out, "--threads", 2)
     assert done.returncode == 0
-    for stage in ("train", "predict", "survival", "heatmap"):
+    for stage in ("train", "predict", "explain", "survival", "heatmap"):
         assert f"{stage}: up to date" in done.stderr
     assert "0 bags made, 24 up to date" in done.stderr
     assert {p: p.stat().st_mtime_ns for p in before} == before
@@ -110,9 +112,10 @@ def test_stages_run_one_by_one_with_files_made_elsewhere(finished_study, cmil, t
     for stage in (
         ["train", "--bags", out / "bags", "--threads", 2],
         ["predict", "--bags", out / "bags", "--threads", 2],
+        ["explain", "--bags", out / "bags", "--threads", 2],
         ["validate", "--json"],
         ["survival", "--json"],
-        ["heatmap", "--bags", out / "bags", "--patient", "B03"],
+        ["heatmap", "--bags", out / "bags", "--patient", "B03", "--export", "geojson"],
     ):
         done = cmil(stage[0], study.settings, "--out", mine, *stage[1:])
         assert done.returncode == 0, done.stderr
@@ -121,7 +124,9 @@ def test_stages_run_one_by_one_with_files_made_elsewhere(finished_study, cmil, t
         if stage[0] == "survival":
             assert json.loads(done.stdout)["cutpoint"]["n"] == 12
     assert (mine / "predictions.csv").read_bytes() == (out / "predictions.csv").read_bytes()
-    assert [p.name for p in (mine / "heatmaps").iterdir()] == ["B03.png"]
+    assert {p.name for p in (mine / "heatmaps").iterdir()} == {"B03.png", "B03-1"}
+    fields = sorted(p.name for p in (mine / "heatmaps" / "B03-1").iterdir())
+    assert fields == [f"field {i}.png.geojson" for i in range(3)]
 
 
 def test_external_patients_alone_are_scored_by_a_model_from_elsewhere(

@@ -7,6 +7,7 @@ import pytest
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from cmil.explanations.settings import ExplanationSettings
 from cmil.histograms.settings import HistogramSettings
 from cmil.settings import MilSettings
 from cmil.study_settings import StudySettings
@@ -17,7 +18,7 @@ from feature_extraction.settings import ExtractionSettings
 from survival.settings import SurvivalSettings
 
 PAGE = Path(__file__).parent.parent / "docs" / "settings.md"
-TABLES = {"cohort", "extraction", "histogram", "keep", "mil", "survival"}
+TABLES = {"cohort", "extraction", "histogram", "keep", "mil", "explanations", "survival"}
 
 
 def documented(heading: str) -> dict[str, str]:
@@ -57,6 +58,7 @@ def _default(value: object) -> str:
         ("`[extraction.keep]`", PatchRule),
         ("`[mil]`", MilSettings),
         ("`[mil.histogram]`", HistogramSettings),
+        ("`[explanations]`", ExplanationSettings),
         ("`[survival]`", SurvivalSettings),
     ],
 )

@@ -70,6 +70,17 @@ def test_without_attention_contributions_take_its_place(
     assert np.array_equal(slide.relative, slide.contribution * 11)
 
 
+def test_attribution_is_kept_where_there_is_nothing_else(
+    toy_bags: PatientBags, said: PatientPrediction, tmp_path: Path
+) -> None:
+    shares = np.linspace(-1, 1, 11, dtype=np.float32)
+    silent = replace(said, attention=None, contributions=None, attribution=shares)
+    write_attention(tmp_path, toy_bags.bags["P19"], silent, "d" * 64)
+    slides = [read_attention(attention_path(tmp_path, f"P19-{i}")) for i in (0, 1)]
+    assert [slide.kind for slide in slides] == ["attribution", "attribution"]
+    np.testing.assert_array_equal(np.concatenate([s.relative for s in slides]), shares * 11)
+
+
 def test_file_says_what_made_it(folder: Path) -> None:
     with h5py.File(attention_path(folder, "P19-0")) as file:
         assert file.attrs["format"] == "cmil-attention"
@@ -93,17 +104,21 @@ def test_missing_file_is_refused(folder: Path) -> None:
 
 
 def test_bag_is_not_taken_for_attention(toy: tuple[Cohort, Path]) -> None:
-    with pytest.raises(FileFormatError, match=r'P19-0\.h5" has no dataset "contribution"'):
+    with pytest.raises(FileFormatError, match=r'P19-0\.h5" has no dataset "attribution"'):
         read_attention(bag_path(toy[1], "P19-0"))
 
 
-@pytest.mark.parametrize("names", [["coords"], ["attention", "contribution"]])
-def test_file_without_what_it_is_for_is_refused(folder: Path, names: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("names", "missing"), [(["coords"], "coords"), (["attention", "contribution"], "attribution")]
+)
+def test_file_without_what_it_is_for_is_refused(
+    folder: Path, names: list[str], missing: str
+) -> None:
     path = attention_path(folder, "P19-0")
     with h5py.File(path, "r+") as file:
         for name in names:
             del file[name]
-    with pytest.raises(FileFormatError, match=f'P19-0\\.h5" has no dataset "{names[-1]}"'):
+    with pytest.raises(FileFormatError, match=f'P19-0\\.h5" has no dataset "{missing}"'):
         read_attention(path)
 
 

@@ -1,61 +1,20 @@
-"""Which pixel belongs to which patch, and in what colour."""
+"""In what colour a value is drawn, and how opaque."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from cmil.heatmap import ColourScale, overlay, patch_map
+from cmil.heatmap import ColourScale, overlay
+from cmil.patch_map import PatchMap
 
 NAN = float("nan")
 
 
-def test_patches_lie_where_their_coordinates_say() -> None:
-    painted = patch_map(
-        np.array([[0, 0], [40, 20]]), np.array([1.0, 2.0]), 20, dimensions=(80, 60), shape=(6, 8)
-    )
-    expected = np.full((6, 8), NAN)
-    expected[0:2, 0:2] = 1
-    expected[2:4, 4:6] = 2
-    np.testing.assert_array_equal(painted, expected)
-    assert painted.dtype == np.float32
-
-
-def test_where_patches_overlap_the_higher_value_stays() -> None:
-    for values in ([3.0, -1.0], [-1.0, 3.0]):
-        coords = np.array([[0, 0], [10, 0]])
-        painted = patch_map(coords, np.array(values), 20, dimensions=(30, 20), shape=(2, 3))
-        np.testing.assert_array_equal(painted[0], [values[0], 3, values[1]])
-
-
-@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 30), st.data())
-def test_exactly_the_pixels_a_patch_touches_are_painted(
-    rows: int, columns: int, side: int, data: st.DataObject
-) -> None:
-    x, y = data.draw(st.integers(0, 1000 - side)), data.draw(st.integers(0, 700 - side))
-    painted = patch_map(np.array([[x, y]]), np.array([1.0]), side, (1000, 700), (rows, columns))
-    for row in range(rows):
-        for column in range(columns):
-            # In whole numbers: pixel (row, column) covers [column, column + 1) * 1000 / columns.
-            touched = (
-                column * 1000 < (x + side) * columns
-                and (column + 1) * 1000 > x * columns
-                and row * 700 < (y + side) * rows
-                and (row + 1) * 700 > y * rows
-            )
-            assert np.isnan(painted[row, column]) != touched
-
-
-def test_no_pixel_is_lost_or_won_by_rounding() -> None:
-    """In floating point 200 * (35 / 1000) lies above 7 and 750 * (36 / 1000) below 27."""
-    for x, side, columns, expected in ((0, 200, 35, range(7)), (750, 250, 36, range(27, 36))):
-        painted = patch_map(np.array([[x, 0]]), np.array([1.0]), side, (1000, side), (1, columns))
-        assert np.flatnonzero(~np.isnan(painted[0])).tolist() == list(expected)
-
-
-def test_patch_at_the_border_is_cut_off() -> None:
-    painted = patch_map(np.array([[15, 15]]), np.array([1.0]), 10, (20, 20), (4, 4))
-    assert np.argwhere(~np.isnan(painted)).tolist() == [[3, 3]]
+def pixelwise(values: NDArray[np.float32]) -> PatchMap:
+    rows, columns = values.shape
+    return PatchMap(values, np.ones(rows, np.int64), np.ones(columns, np.int64))
 
 
 @pytest.mark.parametrize("signed", [False, True])
@@ -63,18 +22,37 @@ def test_overlay_leaves_what_has_no_patch_as_it_is(signed: bool) -> None:
     image = np.random.default_rng(0).integers(0, 256, (3, 4, 3)).astype(np.uint8)
     painted = np.full((3, 4), NAN, np.float32)
     painted[1, 2] = 5
-    blended = overlay(image, painted, ColourScale(-5 if signed else 0, 5, signed))
+    blended = image.copy()
+    overlay(blended, pixelwise(painted), ColourScale(-5 if signed else 0, 5, signed))
     changed = (blended != image).any(axis=2)
     assert np.argwhere(changed).tolist() == [[1, 2]]
-    assert blended.dtype == np.uint8
 
 
 def test_overlay_is_half_the_image_and_half_the_colour_at_the_highest() -> None:
     scale = ColourScale(0, 4, signed=False)
     image = np.full((1, 1, 3), 100, np.uint8)
-    blended = overlay(image, np.array([[4.0]], np.float32), scale)
+    overlay(image, pixelwise(np.array([[4.0]], np.float32)), scale)
     expected = (100 + scale.colour(np.array([4.0]))[0].astype(float)) / 2
-    assert blended[0, 0].tolist() == pytest.approx(expected, abs=0.51)
+    assert image[0, 0].tolist() == pytest.approx(expected, abs=0.51)
+
+
+@given(st.integers(0, 2**32 - 1), st.booleans())
+def test_overlay_is_the_blend_of_image_and_colour_to_within_one_level(
+    seed: int, signed: bool
+) -> None:
+    rng = np.random.default_rng(seed)
+    heights, widths = rng.integers(1, 20, 4), rng.integers(1, 5, 3)
+    values = rng.normal(0, 3, (4, 3)).astype(np.float32)
+    values[rng.random(values.shape) < 0.3] = NAN
+    painted = PatchMap(values, heights, widths)
+    # A view with gaps, as a cut-out of a larger picture has.
+    image = rng.integers(0, 256, (heights.sum(), 2 * widths.sum(), 3), dtype=np.uint8)[:, ::2]
+    scale = ColourScale(-4 if signed else 0, 4, signed)
+    known = np.nan_to_num(painted.canvas(), nan=scale.lowest)
+    opacity = np.where(np.isnan(painted.canvas()), 0, scale.opacity(known))[..., None]
+    expected = image * (1 - opacity) + scale.colour(known) * opacity
+    overlay(image, painted, scale)
+    np.testing.assert_allclose(image, expected, atol=1)
 
 
 def test_ends_of_the_attention_scale() -> None:

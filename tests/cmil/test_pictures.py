@@ -22,7 +22,7 @@ PATIENTS = ("P1", "P2")
 
 def said_of(bag: PatientBag) -> PatientPrediction:
     even = np.full(len(bag), 1 / len(bag), np.float32)
-    return PatientPrediction(0.0, 0.5, 0.1, even, even * 0)
+    return PatientPrediction(0.0, 0.5, 0.1, (), even, even * 0)
 
 
 @pytest.fixture

@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from torch import Tensor
 
+from cmil.aggregators import BagModel, BagScore
 from cmil.bundle import ModelBundle
 from cmil.patient_bags import PatientBags
 from cmil.prediction import (
@@ -171,6 +173,25 @@ def test_patient_unknown_to_the_bundle_is_scored_by_all(
     renamed = predict_patient(trained[0], "someone else", bag)
     assert renamed.logit != predict_patient(trained[0], "P00", bag).logit
     assert renamed.score_sd > 0
+
+
+class Silent(BagModel):
+    """A model that gives neither attention nor contributions."""
+
+    def score(self, instances: Tensor) -> BagScore:
+        return BagScore(instances[:, 0].double().mean().reshape(1).numpy(), None, None)
+
+
+def test_model_that_says_nothing_of_its_instances_gets_an_attribution(
+    trained: Trained, toy_bags: PatientBags, said: dict[str, PatientPrediction]
+) -> None:
+    assert said["P19"].attribution is None
+    silent = replace(trained[0], models=[Silent()] * 3)
+    bag = toy_bags.bags["P19"]
+    found = predict_patient(silent, "P19", bag)
+    assert found.attention is None
+    assert found.contributions is None
+    assert found.attribution.argmax() == int(bag.instances[:, 0].argmax())
 
 
 @pytest.fixture
