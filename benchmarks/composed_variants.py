@@ -9,7 +9,7 @@ each of the two, cells serve several patients, so out-of-fold scores would flatt
 reported. Cells of all classes are mixed in proportions that vary from patient to patient.
 
     python benchmarks/composed_variants.py --shared ../shared --out runs/variants
-    python benchmarks/composed_variants.py --cells 60 --patients 20 --external 20 --epochs 2 \
+    python benchmarks/composed_variants.py --cells 120 --patients 20 --external 20 --epochs 2 \
         --variants 0 5 --aggregators mean gated_attention
 """
 

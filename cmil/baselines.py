@@ -127,10 +127,10 @@ def baselines_of(
     covariates
         Numeric columns, NaN where missing; without any there is no such baseline.
     """
-    of_patients = [bags.bags[str(patient)].instances for patient in patients.index]
-    sizes = np.log([[float(len(instances))] for instances in of_patients])
+    of_patients = [bags.bags[str(patient)] for patient in patients.index]
+    sizes = np.log([[float(len(bag))] for bag in of_patients])
     centres = pd.factorize(patients["centre"])[0].astype(float)[:, None]
-    summaries = np.stack([embedding_summary(instances) for instances in of_patients])
+    summaries = np.stack([embedding_summary(bag.instances) for bag in of_patients])
     known = [
         Baseline(EMBEDDINGS, summaries, fit_penalised_regression),
         Baseline(BAG_SIZE, sizes, fit_regression),

@@ -57,7 +57,7 @@ def comparison_figure(points: pd.DataFrame) -> Figure:
     """
     names = list(points["model"].unique())
     figure = Figure(figsize=(9, 1.25 + _ROW_INCHES * len(names)), layout="constrained")
-    left, right = figure.subplots(1, 2, sharey=True)
+    left, right = figure.subplots(1, 2, sharey=True, gridspec_kw={"wspace": 0.08})
     plot_aucs(points, left)
     plot_differences(points, right)
     left.set(ylim=(len(names) - 0.5, -0.5))
@@ -99,7 +99,7 @@ def plot_differences(points: pd.DataFrame, ax: Axes) -> Axes:
     others = points[points["role"] != MODEL]
     _draw(others, "difference", ("difference_ci_low", "difference_ci_high"), ax)
     ours = points.loc[points["role"] == MODEL, "model"].iloc[0]
-    ax.set_xlabel(f"AUC of {ours} less that of the other (95% CI)\nright of 0: {ours} is better")
+    ax.set_xlabel(f"Difference of AUC (95% CI)\nright of 0, {ours} is better")
     return ax
 
 
@@ -108,7 +108,9 @@ def _draw(points: pd.DataFrame, value: str, limits: tuple[str, str], ax: Axes) -
         here = points[(points["external"] == external) & points[value].notna()]
         ax.hlines(here["place"], here[limits[0]], here[limits[1]], color=style["color"], lw=1.5)
         if len(here):
-            ax.plot(here[value], here["place"], linestyle="none", markersize=6, **style)
+            ax.plot(
+                here[value], here["place"], linestyle="none", markersize=6, clip_on=False, **style
+            )
     ax.tick_params(axis="y", length=0)
     ax.grid(axis="y", color="#e6e6e6", linewidth=0.6)
     ax.set_axisbelow(True)

@@ -87,7 +87,7 @@ def doubts(table: pd.DataFrame) -> Sequence[str]:
                 limits = (row.difference, row.difference_ci_low, row.difference_ci_high)
                 said.append(
                     f"{cohort[:1].upper()}{cohort[1:]}: the model (AUC {ours.iloc[0]:.3f}) is not "
-                    f"shown to be better than {row.model} alone (AUC {row.auc:.3f}); it is by "
+                    f"shown to be better than {row.model} alone (AUC {row.auc:.3f}): difference "
                     f"{difference_text(*limits)}. {_MEANING[row.model]}"
                 )
     return said

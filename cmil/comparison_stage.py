@@ -67,7 +67,7 @@ def compare_models(study: Study) -> pd.DataFrame:
         theirs = {str(name): read_predictions(o.predictions) for name, o in others.items()}
         table = _compared(predictions, bundle.facts.mil.aggregator, theirs, baselines)
         write_text(folder / TABLE, table.to_csv(index=False))
-    say(f"compare: {len(others)} other aggregators, {baselines['model'].nunique()} baselines")
+    say(f"compare: {table['model'].nunique()} models, baselines among them")
     return table
 
 
