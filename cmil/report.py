@@ -19,7 +19,7 @@ from cmil.attention import MapKind, read_attention
 from cmil.bundle import ModelBundle, read_bundle
 from cmil.comparison_part import comparison_part, difference_text
 from cmil.explanations.explain import read_explanations
-from cmil.explanations.page import explanation_part
+from cmil.explanations.page import explanation_part, mean_text
 from cmil.figures import Picture, inline_picture, inline_svg, roc_figure, score_figure, score_points
 from cmil.pages import page_templates
 from cmil.pictures import picture_path
@@ -208,13 +208,6 @@ def percent_text(value: float, ci_low: float, ci_high: float) -> str:
     if pd.isna(value):
         return "no patient"
     return f"{value:.0%} ({ci_low:.0%} to {ci_high:.0%})"
-
-
-def mean_text(mean: float, ci_low: float, ci_high: float) -> str:
-    """Give a mean over patients with its interval."""
-    if pd.isna(ci_low):
-        return f"{mean:.3f} (95% CI not estimable)"
-    return f"{mean:.3f} ({ci_low:.3f} to {ci_high:.3f})"
 
 
 def p_text(p: float) -> str:

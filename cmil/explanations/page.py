@@ -101,6 +101,13 @@ def _follows(gains: pd.DataFrame) -> str:
     return "it is not shown that the score follows the map"
 
 
+def mean_text(mean: float, ci_low: float, ci_high: float) -> str:
+    """Give a mean over patients with its interval."""
+    if pd.isna(ci_low):
+        return f"{mean:.3f} (95% CI not estimable)"
+    return f"{mean:.3f} ({ci_low:.3f} to {ci_high:.3f})"
+
+
 def _drawn(curves: pd.DataFrame, kind: str) -> Markup:
     return inline_svg(
         curves_figure(curves, kind),

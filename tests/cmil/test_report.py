@@ -344,6 +344,10 @@ def test_page_says_how_it_was_made(page: Page, study: Path) -> None:
         assert said in page.text
 
 
+def test_without_explanations_the_page_says_what_to_run(page: Page) -> None:
+    assert "Does the map tell the truth? The maps were not checked. Run cmil explain" in page.text
+
+
 def test_same_study_gives_the_same_bytes(page: Page, study: Path) -> None:
     assert report(study).source == page.source
 
