@@ -4,15 +4,15 @@ Whatever a baseline learns (scale, median, strength of the penalty, coefficients
 the training patients of a fold alone.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import expit
-from torch import Tensor
 
+from cmil.instances import Instances, blocks_of
 from cmil.patient_bags import PatientBags
 from cmil.ridge_regression import ridge_logistic
 from cohorts.errors import DataError
@@ -130,7 +130,7 @@ def baselines_of(
     of_patients = [bags.bags[str(patient)] for patient in patients.index]
     sizes = np.log([[float(len(bag))] for bag in of_patients])
     centres = pd.factorize(patients["centre"])[0].astype(float)[:, None]
-    summaries = np.stack([embedding_summary(bag.instances) for bag in of_patients])
+    summaries = np.stack([embedding_summary(bag.rows) for bag in of_patients])
     known = [
         Baseline(EMBEDDINGS, summaries, fit_penalised_regression),
         Baseline(BAG_SIZE, sizes, fit_regression),
@@ -142,7 +142,7 @@ def baselines_of(
     return known
 
 
-def embedding_summary(instances: Tensor) -> NDArray[np.float64]:
+def embedding_summary(instances: Instances) -> NDArray[np.float64]:
     """Mean and standard deviation (n) of each of D embedding dimensions, (2 D,).
 
     Parameters
@@ -151,7 +151,8 @@ def embedding_summary(instances: Tensor) -> NDArray[np.float64]:
         (N, D) in any floating type; read in blocks, so that a bag of any size takes little memory.
     """
     total = square = np.zeros(instances.shape[1])
-    for block in _blocks(instances):
+    for rows in blocks_of(instances, _BLOCK):
+        block = instances[rows].double().numpy()
         total, square = total + block.sum(axis=0), square + np.square(block).sum(axis=0)
     mean = total / len(instances)
     variance = np.maximum(square / len(instances) - np.square(mean), 0)
@@ -279,8 +280,3 @@ def _folds_of(patients: pd.Index, fold_of: "pd.Series[int]") -> NDArray[np.int64
     if len(absent):
         raise DataError(f'development patient "{absent[0]}" is in no fold of the model; run train')
     return np.asarray(fold_of[patients], dtype=np.int64)
-
-
-def _blocks(instances: Tensor) -> Iterator[NDArray[np.float64]]:
-    for first in range(0, len(instances), _BLOCK):
-        yield instances[first : first + _BLOCK].double().numpy()

@@ -84,7 +84,8 @@ def _other(study: Study, name: str) -> Study:
 
 
 def _refuse_other_folds(ours: "ModelBundle", theirs: "ModelBundle", name: str) -> None:
-    if ours.facts.fold_of != theirs.facts.fold_of:
+    dealt = [(facts.fold_of, facts.later_fold_of) for facts in (ours.facts, theirs.facts)]
+    if dealt[0] != dealt[1]:
         raise DataError(
             f"the model has other folds than {name}, so that their difference would not be paired; "
             "run cmil train with this study's seed and folds"
@@ -95,7 +96,7 @@ def _baselines(study: Study, cohort: "Cohort", bundle: "ModelBundle") -> pd.Data
     from cmil.baselines import baseline_scores, baselines_of
     from cmil.patient_bags import read_patient_bags
 
-    bags = read_patient_bags(cohort, study.bags)
+    bags = read_patient_bags(cohort, study.bags, memory_gb=study.settings.mil.memory_gb)
     known = baselines_of(cohort.patients, bags, study.settings.survival.covariates)
     facts = bundle.facts
     folds = [pd.Series(fold_of) for fold_of in (facts.fold_of, *facts.later_fold_of)]

@@ -85,7 +85,7 @@ def test_model_whose_twin_would_lie_is_left_alone() -> None:
             return Aggregation(said.logits + instances.mean(), said.contributions, None)
 
     bag = noise(40)
-    model = LooksAtTheEmbedding(9, 1, 6, 0.0).eval()
+    model = LooksAtTheEmbedding(9, 1, (6,), 0.0).eval()
     assert projected(model, bag) == (model, bag)
 
 

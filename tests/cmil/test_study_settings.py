@@ -138,7 +138,7 @@ def test_table_that_is_a_value_is_refused(read: Read, name: str) -> None:
         ("seed = 'many'\n" + LEAST, "seed"),
         ("mil = 3\n" + LEAST, "mil"),
         (LEAST + "[mil]\nepochs = 2.5\n", "mil.epochs"),
-        (LEAST + "[mil]\naggregator = 'max'\n", "mil.aggregator"),
+        (LEAST + "[mil]\naggregator = 'median'\n", "mil.aggregator"),
         (LEAST + "[survival]\ncutpoint = 'best'\n", "survival.cutpoint"),
         (
             LEAST + "[cohort.endpoints.os]\ntime = 't'\nevent = 'e'\nunit = 'weeks'\n",
