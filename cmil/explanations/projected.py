@@ -47,7 +47,7 @@ def _twin(model: Aggregator, project: nn.Sequential, width: int) -> Aggregator:
     nn.init.zeros_(identity.bias)
     twin = copy.deepcopy(model)
     twin.standardise = Standardiser(width)
-    twin.project = nn.Sequential(identity, *list(project)[1:])
+    twin.project = nn.Sequential(identity, *list(project)[1:3])
     return twin.eval().requires_grad_(False)
 
 
