@@ -85,8 +85,9 @@ def apply(of_rows: ChunkedMap, weight: Tensor, bias: Tensor, learnt: Sequence[Te
     (n, F) float32.
     """
     precision = of_rows.precision()
-    returning = torch.is_grad_enabled() and not of_rows.rows.requires_grad
-    if returning and len(of_rows) > RECOMPUTE_ABOVE:
+    if not torch.is_grad_enabled():
+        return _said(of_rows, weight.to(precision), bias.to(precision), None)
+    if len(of_rows) > RECOMPUTE_ABOVE and not of_rows.rows.requires_grad:
         twice: Callable[..., Tensor] = _ComputedTwice.apply
         return twice(of_rows, precision, weight, bias, learnt, *of_rows.given, *learnt)
     project: Callable[..., Tensor] = _Projection.apply
@@ -99,6 +100,21 @@ def apply(of_rows: ChunkedMap, weight: Tensor, bias: Tensor, learnt: Sequence[Te
         projected = project(*taken, of_rows.mean, weight, bias, precision)
         said.append(of_rows.say(projected, *of_rows.given))
     return torch.cat(said)
+
+
+def _said(of_rows: ChunkedMap, weight: Tensor, bias: Tensor, kept: Tensor | None) -> Tensor:
+    """Map without a way back, into memory that is there before the first chunk."""
+    said = weight.new_empty(0)
+    for chunk, where in of_rows.chunks():
+        centred = _centred(of_rows.rows, where, of_rows.mean, weight.dtype)
+        projected = linear(centred, weight, bias).relu_()
+        if kept is not None:
+            kept[chunk] = projected
+        of_chunk = of_rows.say(projected, *of_rows.given)
+        if not chunk.start:
+            said = of_chunk.new_empty(len(of_rows), of_chunk.shape[1])
+        said[chunk] = of_chunk
+    return said
 
 
 class _Projection(torch.autograd.Function):
@@ -146,19 +162,10 @@ class _ComputedTwice(torch.autograd.Function):
         weight, bias = weight.to(precision), bias.to(precision)
         ctx.random = _random_state(of_rows.rows.device)
         keeping = len(of_rows) * len(weight) * precision.itemsize <= KEPT_BYTES
-        kept = weight.new_empty(len(of_rows) if keeping else 0, len(weight))
-        said = weight.new_empty(0)
-        for chunk, where in of_rows.chunks():
-            centred = _centred(of_rows.rows, where, of_rows.mean, precision)
-            projected = linear(centred, weight, bias).relu_()
-            if keeping:
-                kept[chunk] = projected
-            of_chunk = of_rows.say(projected, *of_rows.given)
-            if not chunk.start:
-                said = of_chunk.new_empty(len(of_rows), of_chunk.shape[1])
-            said[chunk] = of_chunk
+        kept = weight.new_empty(len(of_rows), len(weight)) if keeping else None
+        said = _said(of_rows, weight, bias, kept)
         ctx.save_for_backward(weight, bias, kept)
-        ctx.of_rows, ctx.learnt, ctx.keeping = of_rows, learnt, keeping
+        ctx.of_rows, ctx.learnt = of_rows, learnt
         return said
 
     @staticmethod
@@ -175,7 +182,7 @@ class _ComputedTwice(torch.autograd.Function):
         with _as_it_was(ctx.random), _autocast(weight):
             for chunk, where in of_rows.chunks():
                 centred = _centred(of_rows.rows, where, of_rows.mean, weight.dtype)
-                projected = kept[chunk] if ctx.keeping else linear(centred, weight, bias).relu_()
+                projected = linear(centred, weight, bias).relu_() if kept is None else kept[chunk]
                 leaf = projected.detach().requires_grad_()
                 with torch.enable_grad():
                     said = of_rows.say(leaf, *given)
