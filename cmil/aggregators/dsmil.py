@@ -50,13 +50,8 @@ class Dsmil(InstanceMap):
         queries, scores = said.tensor_split([self.query.out_features], dim=-1)
         scores = scores.diagonal(dim1=1, dim2=2)  # (B, K)
         # q(h) . q(critical) is linear in h but for what softmax cancels: a column for each bag.
-        likeness = queries @ self.query.weight / self.query.out_features**0.5
-
-        def of_instance(projected: Tensor) -> Tensor:
-            columns = torch.cat([likeness.flatten(0, 1), self.classify.weight])
-            return projected @ columns.T
-
-        said = self.say_of_all(of_instance, instances, mask)
+        likeness = (queries @ self.query.weight).flatten(0, 1) / self.query.out_features**0.5
+        said = self.say_of_all(self._likeness_and_evidence, instances, mask, likeness)
         relevance, evidence = said.tensor_split([-self.classify.out_features], dim=-1)
         own = torch.arange(bags, device=mask.device)
         relevance = relevance.unflatten(-1, (bags, -1))[own, :, own]
@@ -70,6 +65,9 @@ class Dsmil(InstanceMap):
             pooled.attention,
             lambda truth: _loss_on(scores, truth),
         )
+
+    def _likeness_and_evidence(self, projected: Tensor, likeness: Tensor) -> Tensor:
+        return projected @ torch.cat([likeness, self.classify.weight]).T
 
     def _query_and_score(self, projected: Tensor) -> Tensor:
         return torch.cat([self.query(projected), self.judge_instance(projected)], dim=-1)

@@ -11,7 +11,7 @@ from cmil.aggregators import (
     Aggregator,
     Standardiser,
     build_aggregator,
-    instance_map,
+    chunked_map,
     nystrom_attention,
 )
 from cmil.aggregators.noisy_or import noisy_or
@@ -213,11 +213,11 @@ def test_what_is_computed_twice_is_what_was_computed_once(
     model = built(name, bags, dropout=dropout)
     if not dropout:
         whole = gradients(model, bags)
-    monkeypatch.setattr(instance_map, "CHUNK", 2)
+    monkeypatch.setattr(chunked_map, "CHUNK", 2)
     if dropout:  # is drawn chunk by chunk
         whole = gradients(model, bags)
-    monkeypatch.setattr(instance_map, "RECOMPUTE_ABOVE", 1)
-    monkeypatch.setattr(instance_map, "KEPT_BYTES", kept)
+    monkeypatch.setattr(chunked_map, "RECOMPUTE_ABOVE", 1)
+    monkeypatch.setattr(chunked_map, "KEPT_BYTES", kept)
     again = gradients(model, bags)
     assert whole.keys() == again.keys()
     for key, gradient in whole.items():
@@ -243,7 +243,7 @@ def test_training_never_copies_a_bag(name: str, monkeypatch: pytest.MonkeyPatch)
     bag = torch.randn(512, 1000, generator=torch.Generator().manual_seed(1)).half()
     settings = MilSettings(aggregator=name, hidden=8, attention_width=4)
     model = build_aggregator(settings, 1000)
-    monkeypatch.setattr(instance_map, "CHUNK", 8)
+    monkeypatch.setattr(chunked_map, "CHUNK", 8)
     saved: dict[int, int] = {}
 
     def note(tensor: Tensor) -> Tensor:
