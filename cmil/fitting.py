@@ -177,8 +177,10 @@ def _torch_seeded(seed: np.random.SeedSequence, device: torch.device) -> Iterato
 def _optimiser(model: Aggregator, settings: MilSettings) -> torch.optim.Optimizer:
     rate, decay = settings.learning_rate, settings.weight_decay
     if settings.optimiser == "sgd":
-        return torch.optim.SGD(model.parameters(), lr=rate, momentum=0.9, weight_decay=decay)
-    return torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=decay)
+        return torch.optim.SGD(
+            model.parameters(), lr=rate, momentum=0.9, weight_decay=decay, fused=True
+        )
+    return torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=decay, fused=True)
 
 
 def _schedule(
@@ -236,7 +238,7 @@ def _loss(head: Head, result: Aggregation, truth: Tensor, settings: MilSettings)
     if result.instance_loss is None or settings.task == "survival":
         return of_bags
     weight = settings.instance_loss_weight
-    return (1 - weight) * of_bags + weight * result.instance_loss(truth)
+    return (1 - weight) * of_bags + weight * result.instance_loss(truth.long())
 
 
 def _watch(

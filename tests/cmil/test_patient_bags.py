@@ -184,3 +184,39 @@ def test_another_rule_is_another_set_of_bags(tmp_path: Path) -> None:
     loose = digest_of_bags(cohort, tmp_path)
     write_bag(tmp_path / "S1.h5", replace(bag, attributes={"made_by": "0", "rule": "strict"}))
     assert digest_of_bags(cohort, tmp_path) != loose
+
+
+@pytest.mark.parametrize("how", [{"memory_gb": 0.0}, {"shared": True}])
+def test_mapped_bags_are_those_in_memory(small: Toy, how: dict[str, float]) -> None:
+    here, mapped = read_patient_bags(*small), read_patient_bags(*small, **how)
+    assert mapped.digest == here.digest
+    for patient, bag in here.bags.items():
+        other = mapped.bags[patient]
+        assert all(isinstance(slide, np.memmap) for slide in other.slides)
+        assert torch.equal(other.instances, bag.instances)
+        assert len(other) == len(bag)
+        assert list(other.coords) == list(bag.coords)
+        rows = torch.tensor([1, 4, 9])
+        assert torch.equal(other.rows[rows], bag.rows[rows])
+
+
+def test_mapped_bag_with_nan_is_refused(small: Toy, new_bag: Bag) -> None:
+    features = new_bag.features.copy()
+    features[-1, -1] = np.nan
+    write_bag(bag_path(small[1], "P01-1"), replace(new_bag, features=features))
+    with pytest.raises(FileFormatError, match=r'"P01-1\.h5" holds NaN'):
+        read_patient_bags(*small, memory_gb=0)
+
+
+def test_bag_in_chunks_that_does_not_fit_is_refused(small: Toy) -> None:
+    path = bag_path(small[1], "P00-1")
+    bag = read_bag(path)
+    with h5py.File(path, "r+") as file:
+        del file["features"]
+        file.create_dataset("features", data=bag.features, chunks=(1, 4))
+    with pytest.raises(
+        DataError, match='"P00-1" is compressed or in chunks and cannot be memory-mapped'
+    ):
+        read_patient_bags(*small, memory_gb=0)
+    # With room enough it is read, and the others are shared as files.
+    assert len(read_patient_bags(*small, shared=True).bags["P00"]) == 18

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cohorts.errors import DataError
-from cohorts.splits import stratified_folds
+from cohorts.splits import centre_folds, dealt, stratified_folds
 
 
 @st.composite
@@ -69,3 +69,41 @@ def test_one_class_cannot_be_divided(labels: list[int], said: str) -> None:
     patients = pd.DataFrame({"label": labels, "centre": ["A"] * len(labels)})
     with pytest.raises(DataError, match=f"{said}; both labels 0 and 1 are needed"):
         stratified_folds(patients, 2, np.random.default_rng(0))
+
+
+def patients_of(rows: list[tuple[str, int]]) -> pd.DataFrame:
+    index = pd.Index([f"P{i}" for i in range(len(rows))], name="patient_id")
+    return pd.DataFrame(rows, columns=["centre", "label"], index=index)
+
+
+def test_each_centre_is_left_out_once() -> None:
+    rows = [("B", 0), ("A", 1), ("B", 1), ("C", 0), ("A", 0)]
+    fold_of = centre_folds(patients_of(rows))
+    assert fold_of.tolist() == [1, 0, 1, 2, 0]
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([("A", 0), ("A", 1)], 'all development patients are of centre "A"'),
+        ([("A", 0), ("A", 1), ("B", 0)], 'patients with label 1 are of centre "A"'),
+        ([("A", 0), ("B", 0)], "only label 0"),
+    ],
+)
+def test_centres_that_cannot_be_left_out_are_named(rows: list[tuple[str, int]], said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        centre_folds(patients_of(rows))
+
+
+@given(
+    strata=st.lists(st.integers(0, 3), min_size=1, max_size=40),
+    folds=st.integers(2, 6),
+    seed=st.integers(0, 99),
+)
+def test_dealing_is_even_in_all_and_in_runs_of_strata(
+    strata: list[int], folds: int, seed: int
+) -> None:
+    fold = dealt(strata, folds, np.random.default_rng(seed))
+    for members in (np.ones(len(strata), bool), *(np.array(strata) == s for s in set(strata))):
+        counts = np.bincount(fold[members], minlength=folds)
+        assert counts.max() - counts.min() <= 1

@@ -1,0 +1,92 @@
+"""Several processes give what one gives, and say so when one of them dies."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from cmil.fit_workers import run_fits
+from cmil.fits import Fit
+from cmil.patient_bags import PatientBag, PatientBags
+from cmil.settings import MilSettings
+from cohorts.errors import AccessError
+
+
+@pytest.fixture
+def bags() -> PatientBags:
+    rng = np.random.default_rng(0)
+    held = {
+        f"P{i}": PatientBag(torch.tensor(rng.normal(i % 2, 1, (5, 3)), dtype=torch.float32), {})
+        for i in range(6)
+    }
+    return PatientBags(held, {}, 3, "")
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(1)
+
+
+def fits(folder: Path, epochs: int = 3) -> list[Fit]:
+    settings = MilSettings(epochs=epochs, hidden=4, attention_width=2, bags_per_step=2)
+    truth = np.array([0.0, 1, 0, 1])
+    return [
+        Fit(
+            fold=number,
+            patients=("P0", "P1", "P2", "P3"),
+            truth=truth,
+            held_out=("P4", "P5"),
+            held_out_truth=truth[:2],
+            settings=settings,
+            seed=np.random.SeedSequence(number),
+            result=folder / f"{number}.json",
+            weights=folder / f"{number}.safetensors",
+        )
+        for number in range(3)
+    ]
+
+
+def left(folder: Path) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in folder.iterdir() if p.name != "instances.bin"}
+
+
+def test_processes_give_the_bytes_of_one_and_tell_every_epoch(
+    bags: PatientBags, two_threads: None, tmp_path: Path
+) -> None:
+    told: list[tuple[int, int | None]] = []
+    torch.set_num_threads(1)
+    run_fits(fits(tmp_path / "one"), bags, tmp_path / "one", lambda fit, epoch: None)
+    torch.set_num_threads(2)
+    run_fits(
+        fits(tmp_path / "two"),
+        bags,
+        tmp_path / "two",
+        lambda fit, epoch: told.append((fit.fold, epoch.number if epoch else None)),
+    )
+    assert left(tmp_path / "two") == left(tmp_path / "one")
+    assert len(left(tmp_path / "one")) == 6
+    for fold in range(3):
+        assert [epoch for of, epoch in told if of == fold] == [0, 1, 2, None]
+
+
+def test_death_of_a_process_is_told_with_its_fold(
+    bags: PatientBags, two_threads: None, tmp_path: Path
+) -> None:
+    """The system kills a process when memory runs out; here the test does."""
+
+    def kill(fit: Fit, epoch: object) -> None:
+        if fit.fold == 1:
+            children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+            for child in children:
+                os.kill(int(child), signal.SIGKILL)
+
+    with pytest.raises(
+        AccessError, match=r"the process that trained fold \d died \(exit code -9\)"
+    ):
+        run_fits(fits(tmp_path, epochs=100_000), bags, tmp_path, kill)
