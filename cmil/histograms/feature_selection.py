@@ -69,7 +69,8 @@ def lasso(
     """Features with a coefficient in the L1-penalised logistic regression of least held-out loss.
 
     As `glmnet::cv.glmnet(family = "binomial")` with `lambda.min`: of a path of penalties that
-    starts where the first feature enters, the one with the least log loss over patient folds.
+    starts where the first feature enters, the one with the least log loss over patient folds,
+    both labels weighing the same.
 
     Parameters
     ----------
@@ -83,7 +84,6 @@ def lasso(
     Positions of the chosen, at least one: the best single one where the path starts empty.
     """
     from sklearn.linear_model import LogisticRegression
-    from sklearn.metrics import log_loss
     from sklearn.svm import l1_min_c
 
     # C of scikit-learn is the inverse of the penalty.
@@ -97,13 +97,12 @@ def lasso(
     fold_of = inner_folds(labels, folds, rng)
     losses = np.zeros(len(models))
     for held_out in (fold_of == f for f in range(fold_of.max() + 1)):
-        weights = len(labels) / np.bincount(labels)[labels[held_out]]
+        truth = labels[held_out]
         for i, model in enumerate(models):
             model.fit(features[~held_out], labels[~held_out])
-            likely = model.predict_proba(features[held_out])[:, 1]
-            losses[i] += log_loss(
-                labels[held_out], likely, sample_weight=weights, labels=[0, 1], normalize=False
-            )
+            logits = features[held_out] @ model.coef_[0] + model.intercept_
+            log_losses = np.logaddexp(0, np.where(truth == 1, -logits, logits))
+            losses[i] += (log_losses / np.bincount(labels)[truth]).sum()
     best = models[int(losses.argmin())].fit(features, labels)
     chosen = np.flatnonzero(best.coef_[0])
     if len(chosen):

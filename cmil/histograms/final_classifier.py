@@ -35,7 +35,9 @@ class FinalClassifier:
     ) -> None:
         self.mean = features.mean(axis=0)
         spread = features.std(axis=0)
-        self.spread = np.where(spread > 0, spread, 1.0)
+        # What rounding leaves of a feature that is the same for all must not become its unit.
+        varies = spread > 1e-9 * np.maximum(1, np.abs(self.mean))
+        self.spread = np.where(varies, spread, 1.0)
         self.estimator = _estimator(name, len(labels), seed)
         self.estimator.fit((features - self.mean) / self.spread, labels)
 
@@ -77,7 +79,7 @@ def _estimator(name: ClassifierName, patients: int, seed: int) -> Any:
     from sklearn.svm import LinearSVC
 
     forest = {
-        "n_estimators": 300,
+        "n_estimators": 200,
         "min_samples_leaf": 3,
         "class_weight": "balanced",
         "random_state": seed,
