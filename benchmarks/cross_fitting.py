@@ -30,6 +30,7 @@ from cmil.histograms.feature_selection import select_features
 from cmil.histograms.final_classifier import FinalClassifier
 from cmil.histograms.likelihood_histogram import likelihood_histogram
 from cmil.histograms.redundancy import redundancy
+from cmil.histograms.targets import targets_of
 
 WIDTH, BINS, PENALTY, FOLDS = 128, 20, 1.0, 5
 WAYS = ("counts", "in-sample", "cross-fitted")
@@ -62,13 +63,13 @@ def compare(training: Patients, others: Sequence[Patients], seed: int) -> pd.Dat
     """AUC of each way in the training patients and in each group of others."""
     labels = training.labels
     rng = np.random.default_rng(seed)
-    fitted = cross_fit(training.bags, training.bags, labels.tolist(), FOLDS, PENALTY, rng)
+    fitted = cross_fit(training.bags, training.bags, targets_of(labels), FOLDS, PENALTY, rng)
     seen = [fitted.classifier.likelihoods(bag) for bag in training.bags]
     rows = []
     for way in WAYS:
         known = fitted.likelihoods if way == "cross-fitted" else seen
         features = np.stack([describe(likelihoods, way) for likelihoods in known])
-        selected = select_features(features, labels, FOLDS, np.random.default_rng(seed))
+        selected = select_features(features, targets_of(labels), FOLDS, np.random.default_rng(seed))
         final = FinalClassifier("logistic_regression", features[:, selected], labels, seed)
         aucs = [auc_delong(final.logits(features[:, selected])[:, 0], labels).value]
         for group in others:
@@ -88,8 +89,8 @@ def describe(likelihoods: NDArray[np.float32], way: str) -> NDArray[np.float64]:
 def redundancy_of_words(patients: Patients, seed: int) -> float:
     """Share of the bags of words that a histogram of 100 bins predicts in other patients."""
     rng = np.random.default_rng(seed)
-    labels = patients.labels.tolist()
-    fitted = cross_fit(patients.bags, patients.bags, labels, FOLDS, PENALTY, rng)
+    targets = targets_of(patients.labels)
+    fitted = cross_fit(patients.bags, patients.bags, targets, FOLDS, PENALTY, rng)
     likely = [likelihoods[:, 1] for likelihoods in fitted.likelihoods]
     rarity = inverse_document_frequency(likely)
     words = np.stack([bag_of_words(bag, rarity).values for bag in likely])

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cmil.histograms.final_cox import FinalCox
 from cmil.histograms.settings import ClassifierName
 
 # A forest may be sure to the last tree; a logit must stay finite for calibration.
@@ -63,6 +64,28 @@ class FinalClassifier:
             return None
         weights: NDArray[np.float64] = self.estimator.coef_.T / self.spread[:, None]
         return weights
+
+
+def fit_final(
+    name: ClassifierName,
+    features: NDArray[np.float64],
+    truth: NDArray[np.int64] | NDArray[np.float64],
+    seed: int,
+) -> FinalClassifier | FinalCox:
+    """Fit the classifier named to labels (n,), or a Cox model to times and events (n, 2)."""
+    if truth.ndim == 2:
+        return FinalCox(features, truth.astype(np.float64))
+    return FinalClassifier(name, features, truth.astype(np.int64), seed)
+
+
+def fitted_by(truth: NDArray[np.int64] | NDArray[np.float64]) -> str:
+    """Library and version that `fit_final` fits with, e.g. "scikit-learn 1.8.0"."""
+    import lifelines
+    import sklearn
+
+    if truth.ndim == 2:
+        return f"lifelines {lifelines.__version__}"
+    return f"scikit-learn {sklearn.__version__}"
 
 
 def _estimator(name: ClassifierName, patients: int, seed: int) -> Any:

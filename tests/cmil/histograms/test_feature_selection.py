@@ -3,6 +3,7 @@
 import numpy as np
 
 from cmil.histograms.feature_selection import lasso, select_features, uncorrelated
+from cmil.histograms.targets import targets_of
 
 
 def test_of_two_correlated_features_the_first_is_kept() -> None:
@@ -26,8 +27,8 @@ def test_lasso_finds_the_planted_features_among_noise() -> None:
 def test_noise_leaves_at_least_one_and_bags_that_are_alike_none() -> None:
     rng = np.random.default_rng(2)
     labels = np.arange(20) % 2
-    assert len(select_features(rng.normal(size=(20, 3)), labels, 5, rng)) >= 1
-    assert len(select_features(np.ones((20, 3)), labels, 5, rng)) == 0
+    assert len(select_features(rng.normal(size=(20, 3)), targets_of(labels), 5, rng)) >= 1
+    assert len(select_features(np.ones((20, 3)), targets_of(labels), 5, rng)) == 0
 
 
 def test_more_than_two_classes_keep_what_tells_any_from_the_others() -> None:
@@ -36,4 +37,4 @@ def test_more_than_two_classes_keep_what_tells_any_from_the_others() -> None:
     features = rng.normal(size=(90, 5))
     features[:, 1] += 4 * (labels == 1)
     features[:, 3] += 4 * (labels == 2)
-    assert {1, 3} <= set(select_features(features, labels, 3, rng))
+    assert {1, 3} <= set(select_features(features, targets_of(labels), 3, rng))

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from lifelines.utils import concordance_index
 
 from cmil.histograms.fitting import fit_histogram_model
 from cmil.histograms.settings import MEMBERS, HistogramSettings
@@ -81,3 +82,21 @@ def test_too_few_patients_of_a_label_are_refused(draw_bags: Callable, labels: li
 def test_bags_that_are_all_alike_are_refused(member: str) -> None:
     with pytest.raises(DataError, match="alike"):
         fitted([torch.ones(3, 4)] * 8, [0, 1] * 4, member)
+
+
+@pytest.mark.parametrize("member", MEMBERS)
+def test_times_and_events_give_a_log_hazard_ratio(draw_bags: Callable, member: str) -> None:
+    def outcomes(labels: list[int], seed: int) -> np.ndarray:
+        rng = np.random.default_rng(seed)
+        time = rng.exponential(1 / np.exp(3 * np.array(labels)))
+        last = rng.uniform(0, 3, len(labels))
+        return np.stack([np.minimum(time, last) + 0.01, time <= last], axis=1).astype(float)
+
+    bags, labels = draw_bags(60)
+    model = fitted(bags, outcomes(labels, 0), member)
+    others, labels = draw_bags(60, seed=3)
+    scores = [model.score(bag) for bag in others]
+    time, event = outcomes(labels, 5).T
+    assert concordance_index(time, [-score.logit for score in scores], event) > 0.65
+    rest = [score.logit - score.contributions.sum(dtype=np.float64) for score in scores]
+    np.testing.assert_allclose(rest, rest[0], atol=1e-5)

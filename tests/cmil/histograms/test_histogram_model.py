@@ -101,7 +101,7 @@ def test_classifier_that_comes_out_otherwise_is_refused_with_the_versions(
 ) -> None:
     state = dict(fitted("cmil").state_dict())
     state["training_logits"] = state["training_logits"] + 0.01
-    state["sklearn_version"] = torch.tensor(list(b"0.99.1"), dtype=torch.uint8)
+    state["fitted_by"] = torch.tensor(list(b"scikit-learn 0.99.1"), dtype=torch.uint8)
     with pytest.raises(FileFormatError, match=r"install scikit-learn 0\.99\.1, or train again"):
         HistogramModel.restored("cmil", HistogramSettings(codes=6), 6, state)
 
