@@ -13,7 +13,7 @@ from pydantic import (
 )
 from pydantic_core.core_schema import ValidationInfo
 
-from cmil.histograms.settings import HistogramSettings
+from cmil.histograms.settings import MEMBERS, HistogramSettings
 
 # These say what is learnt and on whom it is tried, not how well.
 _NOT_SEARCHED = frozenset(
@@ -40,6 +40,8 @@ AggregatorName = Literal[
     "codebook",
     "cmil",
 ]
+
+NEED_CLASSES = ("clam_sb", "clam_mb", "dsmil")
 
 
 class MilSettings(BaseModel):
@@ -137,6 +139,15 @@ class MilSettings(BaseModel):
             if self.survival_loss == "cox" and self.bags_per_step < 2:
                 raise ValueError(
                     "the loss of Cox compares patients; set bags_per_step to 2 or more"
+                )
+            if self.aggregator in NEED_CLASSES:
+                raise ValueError(
+                    f'aggregator "{self.aggregator}" is trained with a loss on single instances, '
+                    "which needs classes; choose another for survival"
+                )
+            if self.aggregator in MEMBERS and self.survival_loss != "cox":
+                raise ValueError(
+                    f'aggregator "{self.aggregator}" ends in a Cox model; survival_loss is "cox"'
                 )
         if self.hold_out == "centres" and self.repeats > 1:
             raise ValueError("centres are left out once each; set repeats to 1")

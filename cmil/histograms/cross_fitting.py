@@ -11,6 +11,7 @@ from torch import Tensor
 
 from cmil.histograms.instance_sample import patient_of
 from cmil.histograms.patch_classifier import PatchClassifier, fit_patch_classifiers
+from cmil.histograms.targets import Targets
 from cohorts.splits import stratified_folds
 
 
@@ -35,7 +36,7 @@ class CrossFit:
 def cross_fit(
     bags: Sequence[Tensor],
     samples: Sequence[Tensor],
-    labels: Sequence[int],
+    targets: Targets,
     folds: int,
     penalty: float,
     rng: np.random.Generator,
@@ -52,20 +53,19 @@ def cross_fit(
         One (N_i, D) tensor a patient, whose likelihoods are wanted.
     samples
         Instances of each that the classifiers learn from, (M_i, D).
-    labels
-        0 .. C-1 for each patient. Patients of a label weigh the same as those of another, and an
-        instance the same as the patient's others.
+    targets
+        Of each patient. The patients of a class together weigh the same as those of another,
+        each by its importance, and an instance the same as the patient's others.
     folds
-        Inner folds, grouped by patient and stratified by label, each of which needs two patients.
+        Inner folds, grouped by patient and stratified by class, each of which needs two patients.
     """
-    truth = np.asarray(labels, dtype=np.int64)
-    fold_of = inner_folds(truth, folds, rng)
-    seen = np.stack([np.ones(len(truth)), *(fold_of != f for f in range(fold_of.max() + 1))], 1)
+    fold_of = inner_folds(targets.classes, folds, rng)
+    seen = np.stack([np.ones(len(bags)), *(fold_of != f for f in range(fold_of.max() + 1))], 1)
     patient = patient_of(samples)
-    weights = (seen * _balanced(truth, seen))[patient] / np.bincount(patient)[patient, None]
+    weights = _balanced(targets, seen)[patient] / np.bincount(patient)[patient, None]
     instances = torch.cat([sample.float() for sample in samples])
     on_all, *inner = fit_patch_classifiers(
-        instances, truth[patient], weights.astype(np.float32), penalty
+        instances, targets.classes[patient], weights.astype(np.float32), penalty
     )
     likelihoods = [inner[f].likelihoods(bag) for f, bag in zip(fold_of, bags, strict=True)]
     return CrossFit(on_all, likelihoods)
@@ -83,9 +83,10 @@ def inner_folds(
     return stratified_folds(patients, folds, rng).to_numpy(dtype=np.int64)
 
 
-def _balanced(labels: NDArray[np.int64], seen: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Weights (n, F) by which all labels weigh the same in each fit, averaging 1 over patients."""
-    of_label = np.eye(labels.max() + 1)[labels]
-    patients = of_label.T @ seen
-    per_label: NDArray[np.float64] = seen.sum(axis=0) / (len(patients) * patients)
-    return per_label[labels]
+def _balanced(targets: Targets, seen: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Weights (n, F) by which all classes weigh the same in each fit, averaging 1 over the seen."""
+    weights = seen * targets.importance[:, None]
+    of_class = np.eye(targets.classes.max() + 1)[targets.classes]
+    totals = of_class.T @ weights
+    scale: NDArray[np.float64] = seen.sum(axis=0) / (len(totals) * totals)
+    return weights * scale[targets.classes]

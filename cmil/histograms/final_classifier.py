@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cmil.histograms.final_cox import FinalCox
 from cmil.histograms.settings import ClassifierName
 
 # A forest may be sure to the last tree; a logit must stay finite for calibration.
@@ -35,7 +36,9 @@ class FinalClassifier:
     ) -> None:
         self.mean = features.mean(axis=0)
         spread = features.std(axis=0)
-        self.spread = np.where(spread > 0, spread, 1.0)
+        # What rounding leaves of a feature that is the same for all must not become its unit.
+        varies = spread > 1e-9 * np.maximum(1, np.abs(self.mean))
+        self.spread = np.where(varies, spread, 1.0)
         self.estimator = _estimator(name, len(labels), seed)
         self.estimator.fit((features - self.mean) / self.spread, labels)
 
@@ -63,6 +66,28 @@ class FinalClassifier:
         return weights
 
 
+def fit_final(
+    name: ClassifierName,
+    features: NDArray[np.float64],
+    truth: NDArray[np.int64] | NDArray[np.float64],
+    seed: int,
+) -> FinalClassifier | FinalCox:
+    """Fit the classifier named to labels (n,), or a Cox model to times and events (n, 2)."""
+    if truth.ndim == 2:
+        return FinalCox(features, truth.astype(np.float64))
+    return FinalClassifier(name, features, truth.astype(np.int64), seed)
+
+
+def fitted_by(truth: NDArray[np.int64] | NDArray[np.float64]) -> str:
+    """Library and version that `fit_final` fits with, e.g. "scikit-learn 1.8.0"."""
+    import lifelines
+    import sklearn
+
+    if truth.ndim == 2:
+        return f"lifelines {lifelines.__version__}"
+    return f"scikit-learn {sklearn.__version__}"
+
+
 def _estimator(name: ClassifierName, patients: int, seed: int) -> Any:
     """Build an unfitted scikit-learn classifier for so many patients."""
     from sklearn.ensemble import (
@@ -77,7 +102,7 @@ def _estimator(name: ClassifierName, patients: int, seed: int) -> Any:
     from sklearn.svm import LinearSVC
 
     forest = {
-        "n_estimators": 300,
+        "n_estimators": 200,
         "min_samples_leaf": 3,
         "class_weight": "balanced",
         "random_state": seed,

@@ -11,7 +11,7 @@ from torch import Tensor
 from cmil.aggregators.bag_model import BagModel, BagScore
 from cmil.histograms.bag_features import BagFeatures
 from cmil.histograms.codebook import Codebook
-from cmil.histograms.final_classifier import FinalClassifier
+from cmil.histograms.final_classifier import fit_final, fitted_by
 from cmil.histograms.likelihood_description import LikelihoodDescription, Member
 from cmil.histograms.settings import HistogramSettings
 from cohorts.errors import FileFormatError
@@ -23,10 +23,10 @@ _OF_CODEBOOK = ("code_axes", "code_offset", "code_centres", "code_variances", "c
 _OF_CLASSIFIER = (
     "selected",
     "training_features",
-    "training_labels",
+    "training_truth",
     "training_logits",
     "seed",
-    "sklearn_version",
+    "fitted_by",
 )
 
 # Sums in another order move a logit by less; another classifier moves it by more.
@@ -37,8 +37,9 @@ class HistogramModel(BagModel):
     """One fold's model, whole in its tensors.
 
     A scikit-learn classifier has no tensors and its pickle must not be read from strangers. So
-    the model keeps the selected features and labels of its training patients, without their
-    ids, and fits the classifier anew; training logits that are kept as well must come out again.
+    the model keeps the selected features and truth of its training patients, without their
+    ids, and fits the classifier (of times and events: the Cox model) anew; training logits that
+    are kept as well must come out again.
 
     Contributions exist where the classifier is linear: logits are then a weighted sum of features
     that are sums over instances, and an instance contributes its part of each. Everything
@@ -52,8 +53,9 @@ class HistogramModel(BagModel):
         `MilSettings.aggregator`.
     stored
         `selected` (S,) positions of features; `training_features` (n, S), with the logarithm of
-        the bag size as another column where it is asked for; `training_labels` (n,);
-        `training_logits` (n, K); `seed` (1,); `sklearn_version`, ASCII; and the description's.
+        the bag size as another column where it is asked for; `training_truth`, labels (n,) or
+        times and events (n, 2); `training_logits` (n, K); `seed` (1,); `fitted_by`, the library
+        and its version in ASCII; and the description's.
 
     Raises
     ------
@@ -75,15 +77,13 @@ class HistogramModel(BagModel):
             else LikelihoodDescription.of_tensors(stored, cast(Member, member), settings)
         )
         features = stored["training_features"].numpy()
-        self.classifier = FinalClassifier(
-            settings.classifier,
-            features,
-            stored["training_labels"].numpy(),
-            int(stored["seed"].item()),
+        truth = stored["training_truth"].numpy()
+        self.classifier = fit_final(
+            settings.classifier, features, truth, int(stored["seed"].item())
         )
         moved = np.abs(self.classifier.logits(features) - stored["training_logits"].numpy()).max()
         if not moved < _TOLERANCE:
-            _refuse(stored["sklearn_version"], settings.classifier, float(moved))
+            _refuse(stored["fitted_by"], fitted_by(truth), float(moved))
 
     @classmethod
     def restored(
@@ -133,18 +133,14 @@ def model_row(
     return np.append(chosen, np.log(instances)) if bag_size else chosen
 
 
-def sklearn_version() -> Tensor:
-    """Version of scikit-learn in ASCII codes, as a model keeps it."""
-    import sklearn
-
-    return torch.tensor(list(sklearn.__version__.encode("ascii")), dtype=torch.uint8)
+def ascii_codes(text: str) -> Tensor:
+    """Keep a text as a tensor, which is all that a bundle may hold."""
+    return torch.tensor(list(text.encode("ascii")), dtype=torch.uint8)
 
 
-def _refuse(fitted_with: Tensor, classifier: str, moved: float) -> None:
-    theirs = bytes(fitted_with.tolist()).decode("ascii", "replace")
-    ours = bytes(sklearn_version().tolist()).decode("ascii")
+def _refuse(fitted_by_then: Tensor, fitted_by_now: str, moved: float) -> None:
+    then = bytes(fitted_by_then.tolist()).decode("ascii", "replace")
     raise FileFormatError(
-        f"the {classifier} of scikit-learn {ours} does not give the logits stored with the model, "
-        f"which scikit-learn {theirs} fitted (largest difference {moved:.2g}): install "
-        f"scikit-learn {theirs}, or train again"
+        f"{fitted_by_now} does not give the logits stored with the model, which {then} fitted "
+        f"(largest difference {moved:.2g}): install {then}, or train again"
     )
