@@ -394,6 +394,39 @@ def heatmap(
     print(out / "heatmaps")
 
 
+@app.command()
+def check_aggregator(
+    aggregator: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[NAME]", help="One of ours, or your own as module:Class; without it, all."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
+    threads: Threads = None,
+    as_json: Json = False,
+) -> None:
+    """Test whether an aggregator respects the assumption of multiple-instance learning."""
+    import json
+
+    import numpy as np
+
+    from cmil.assumption_tests import (
+        aggregator_builds,
+        check_assumptions,
+        results_json,
+        results_text,
+    )
+
+    _use_threads(threads)
+    results = [
+        result
+        for name, build in aggregator_builds(aggregator).items()
+        for result in check_assumptions(name, build, np.random.SeedSequence(seed))
+    ]
+    print(json.dumps(results_json(results)) if as_json else results_text(results))
+
+
 @bags_app.command()
 def export(
     bags: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of bags.")],
