@@ -15,7 +15,7 @@ _ROWS_AT_ONCE = 16_384
 def draw_instances(bags: Sequence[Tensor], most: int, rng: np.random.Generator) -> list[Tensor]:
     """Draw at most so many instances of each bag, without replacement."""
     return [
-        bag
+        bag[:]
         if len(bag) <= most
         else bag[torch.from_numpy(np.sort(rng.choice(len(bag), size=most, replace=False)))]
         for bag in bags
