@@ -32,12 +32,11 @@ def fit_model(
     """
     if settings.aggregator not in MEMBERS:
         return fit_aggregator(bags, truth, settings, seed, on_epoch, device)
-    whole = [bag[:] for bag in bags]
 
     def told(number: int, loss: float) -> None:
         on_epoch(Epoch(number, loss, math.nan))
 
-    return fit_histogram_model(whole, truth, settings, seed, told)
+    return fit_histogram_model(bags, truth, settings, seed, told)
 
 
 def rebuild_model(

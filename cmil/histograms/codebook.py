@@ -15,6 +15,7 @@ from cmil.histograms.instance_sample import (
     patient_of,
     weighted_moments,
 )
+from cmil.instances import Instances
 
 # In hundreds of dimensions all distances are alike; kinds of cells part along the first axes.
 _AXES = 32
@@ -76,7 +77,7 @@ class Codebook:
 
 
 def fit_codebook(
-    bags: Sequence[Tensor], codes: int, rng: np.random.Generator, *, soft: bool
+    bags: Sequence[Instances], codes: int, rng: np.random.Generator, *, soft: bool
 ) -> Codebook:
     """Find codes among the instances of training patients, without their labels.
 

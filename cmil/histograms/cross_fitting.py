@@ -12,6 +12,7 @@ from torch import Tensor
 from cmil.histograms.instance_sample import patient_of
 from cmil.histograms.patch_classifier import PatchClassifier, fit_patch_classifiers
 from cmil.histograms.targets import Targets
+from cmil.instances import Instances
 from cohorts.splits import stratified_folds
 
 
@@ -34,7 +35,7 @@ class CrossFit:
 
 
 def cross_fit(
-    bags: Sequence[Tensor],
+    bags: Sequence[Instances],
     samples: Sequence[Tensor],
     targets: Targets,
     folds: int,

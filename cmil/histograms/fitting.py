@@ -6,7 +6,6 @@ from typing import cast
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor
 
 from cmil.histograms.bag_features import BagFeatures
 from cmil.histograms.codebook import fit_codebook
@@ -22,12 +21,13 @@ from cmil.histograms.histogram_model import (
 from cmil.histograms.instance_sample import draw_instances
 from cmil.histograms.likelihood_description import LikelihoodDescription, Member
 from cmil.histograms.targets import Targets, targets_of
+from cmil.instances import Instances
 from cmil.settings import MilSettings
 from cohorts.errors import DataError
 
 
 def fit_histogram_model(
-    bags: Sequence[Tensor],
+    bags: Sequence[Instances],
     truth: ArrayLike,
     settings: MilSettings,
     seed: np.random.SeedSequence,
@@ -89,14 +89,14 @@ def fit_histogram_model(
 
 
 def _describe_training(
-    bags: Sequence[Tensor], targets: Targets, settings: MilSettings, rng: np.random.Generator
+    bags: Sequence[Instances], targets: Targets, settings: MilSettings, rng: np.random.Generator
 ) -> tuple[Description, list[BagFeatures]]:
     """Fit what describes bags, and describe the training patients' as if they were new."""
     chosen = settings.histogram
     if settings.aggregator == "codebook":
         soft = chosen.codebook == "gaussian_mixture"
         codebook = fit_codebook(bags, chosen.codes, rng, soft=soft)
-        return codebook, [codebook.describe(bag) for bag in bags]
+        return codebook, [codebook.describe(bag[:]) for bag in bags]
     samples = draw_instances(bags, settings.instances_per_bag, rng)
     fitted = cross_fit(bags, samples, targets, chosen.inner_folds, chosen.patch_penalty, rng)
     member = cast(Member, settings.aggregator)

@@ -7,12 +7,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cmil.instances import Instances
+
 # An embedding that never varies carries nothing; dividing by its spread would blow it up.
 _SMALLEST_SPREAD = 1e-4
 _ROWS_AT_ONCE = 16_384
 
 
-def draw_instances(bags: Sequence[Tensor], most: int, rng: np.random.Generator) -> list[Tensor]:
+def draw_instances(bags: Sequence[Instances], most: int, rng: np.random.Generator) -> list[Tensor]:
     """Draw at most so many instances of each bag, without replacement."""
     return [
         bag[:]
@@ -22,7 +24,7 @@ def draw_instances(bags: Sequence[Tensor], most: int, rng: np.random.Generator) 
     ]
 
 
-def patient_of(bags: Sequence[Tensor]) -> NDArray[np.int64]:
+def patient_of(bags: Sequence[Instances]) -> NDArray[np.int64]:
     """Position of the patient of each instance, (M,), the bags laid end to end."""
     return np.repeat(np.arange(len(bags)), [len(bag) for bag in bags])
 
