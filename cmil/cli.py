@@ -139,8 +139,11 @@ def run(
     replaced = {"--cohort": cohort, "--weights": weights}
     notes = [f"# run with {option} {path}\n" for option, path in replaced.items() if path]
     failed = run_study(opened, "".join([*notes, study.read_text(encoding="utf-8-sig")]))
-    print(results_table(out, list(opened.settings.cohort.endpoints)))
-    print(f"page: {out / 'index.html'}")
+    if opened.is_binary:
+        print(results_table(out, list(opened.settings.cohort.endpoints)))
+        print(f"page: {out / 'index.html'}")
+    else:
+        print(f"scores: {opened.predictions}; out of fold: {opened.model / 'model.json'}")
     _exit_if_failed(failed)
 
 

@@ -38,6 +38,7 @@ def compare_models(study: Study) -> pd.DataFrame:
     from cmil.patient_bags import digest_of_bags
     from cmil.prediction import read_predictions
 
+    study.refuse_other_tasks("compare")
     bundle, predictions = read_bundle(study.model), read_predictions(study.predictions)
     if not (predictions["split"] == "development").any():
         raise DataError(f'"{study.predictions}" holds no development patient to fit baselines to')

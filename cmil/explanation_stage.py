@@ -25,6 +25,7 @@ def explain_scores(study: Study) -> None:
     from cmil.patient_bags import digest_of_bags
     from cmil.prediction import read_predictions
 
+    study.refuse_other_tasks("explain")
     record = study.out / "attention" / "run.json"
     if not study.predictions.exists() or not record.exists():
         raise SettingsError(f'"{study.out}" holds no predictions; run cmil predict first')

@@ -59,6 +59,25 @@ class Study:
         )
 
     @property
+    def is_binary(self) -> bool:
+        """Whether the study's label is 0 or 1."""
+        return self.settings.mil.task == "binary"
+
+    def refuse_other_tasks(self, command: str) -> None:
+        """Refuse what speaks of a binary label only.
+
+        Raises
+        ------
+        SettingsError
+            If the study learns classes or an endpoint.
+        """
+        if not self.is_binary:
+            raise SettingsError(
+                f"cmil {command} is for a binary label, and [mil] task is "
+                f'"{self.settings.mil.task}"; model/model.json holds what was reached out of fold'
+            )
+
+    @property
     def excluded(self) -> Mapping[str, str]:
         """Patients without any bag, and why they are not analysed."""
         left_out = self.manifest.patients.index.difference(self.cohort.patients.index)
@@ -74,6 +93,9 @@ class Study:
 
 def run_study(study: Study, settings_text: str, note: str = "") -> Sequence[str]:
     """Run all stages and write the page `index.html`.
+
+    Validation, comparison, explanations and the page speak of a binary label; a study of classes
+    or of an endpoint ends without them.
 
     Parameters
     ----------
@@ -97,12 +119,14 @@ def run_study(study: Study, settings_text: str, note: str = "") -> Sequence[str]
     failed = extract_bags(study)
     train_model(study)
     predict_scores(study)
-    explain_scores(study)
-    validate_scores(study)
-    compare_models(study)
+    if study.is_binary:
+        explain_scores(study)
+        validate_scores(study)
+        compare_models(study)
     relate_to_survival(study)
     draw_heatmaps(study)
-    write_page(study, failed, settings_text, note)
+    if study.is_binary:
+        write_page(study, failed, settings_text, note)
     return failed
 
 
@@ -225,6 +249,7 @@ def validate_scores(study: Study) -> pd.DataFrame:
     from cmil.prediction import read_predictions
     from cmil.validation import performance, roc_curves
 
+    study.refuse_other_tasks("validate")
     predictions = read_predictions(study.predictions)
     table = performance(predictions)
     folder = study.out / "validation"

@@ -1,0 +1,49 @@
+"""Studies of classes and of an endpoint, from images to pictures."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+
+def with_settings(study, added: dict[str, str]) -> Path:
+    text = study.settings.read_text()
+    for table, lines in added.items():
+        text = text.replace(f"[{table}]\n", f"[{table}]\n{lines}\n")
+    study.settings.write_text(text)
+    return study.settings
+
+
+def test_a_study_of_an_endpoint_ends_in_risks_and_pictures(
+    small_study, cmil: Callable, tmp_path: Path
+) -> None:
+    manifest = pd.read_csv(small_study.manifest, dtype=str)
+    manifest["os_event"] = [str(int(i % 3 > 0)) for i in range(len(manifest))]
+    manifest.to_csv(small_study.manifest, index=False)
+    learnt = 'task = "survival"\nendpoint = "overall survival"\nhorizon = 36.0'
+    settings = with_settings(small_study, {"mil": learnt})
+    done = cmil("run", settings, "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(tmp_path / "out" / "predictions.csv")
+    assert table["score"].between(0, 1).all()
+    assert table["score"].nunique() > 12
+    assert len(list((tmp_path / "out" / "heatmaps").glob("*.png"))) == len(table) == 24
+    refused = cmil("validate", settings, "--out", tmp_path / "out")
+    assert refused.stderr.startswith(
+        "error: cmil validate is for a binary label, and [mil] task is"
+    )
+
+
+def test_a_study_of_classes_scores_each_of_them(
+    small_study, cmil: Callable, tmp_path: Path
+) -> None:
+    manifest = pd.read_csv(small_study.manifest, dtype=str)
+    manifest["metastasis"] = [("none", "few", "many")[i % 3] for i in range(len(manifest))]
+    manifest.to_csv(small_study.manifest, index=False)
+    added = {"cohort": 'classes = ["none", "few", "many"]', "mil": 'task = "classes"'}
+    done = cmil("run", with_settings(small_study, added), "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(tmp_path / "out" / "predictions.csv")
+    scores = table[["score_none", "score_few", "score_many"]]
+    assert scores.sum(axis=1).to_numpy() == pytest.approx(1)
