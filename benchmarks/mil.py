@@ -67,6 +67,8 @@ def main() -> None:
     print(describe_machine())
     peak = matrix_product_peak()
     print(f"matrix products: {peak / 1e9:.0f} GFLOP a CPU-second in float32\n")
+    with tempfile.TemporaryDirectory() as folder:  # the first optimiser loads much of torch
+        clams_way(drawn(2, 10, Path(folder) / "first"), epochs=1)
     for instances in arguments.instances:
         # 100,000 x 1,024 in float32 are 410 MB a patient, on disk.
         patients = max(2, min(arguments.patients, 200_000 // instances))
