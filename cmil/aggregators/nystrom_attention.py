@@ -40,13 +40,13 @@ class NystromAttention(nn.Module):
         Parameters
         ----------
         tokens
-            (1, n, width)
+            (b, n, width)
         queries
             How many of the first tokens to attend from; without it, all.
 
         Returns
         -------
-        (1, queries, width)
+        (b, queries, width)
         """
         asked = tokens[:, :queries]
         of_query, of_key, of_value = self.query_key_value.weight.chunk(3)
@@ -78,14 +78,14 @@ class NystromAttention(nn.Module):
 
 
 def _means_of_stretches(tokens: Tensor, count: int) -> Tensor:
-    """Divide (1, n, width) into stretches that differ by at most one in length: (1, count, width).
+    """Divide (b, n, width) into stretches that differ by at most one in length: (b, count, width).
 
     A projection of the mean is the mean of projections, so landmarks need no projected sequence.
     """
     length, longer = divmod(tokens.shape[1], count)
     head, rest = tokens.split([longer * (length + 1), (count - longer) * length], dim=1)
     means = [
-        part.reshape(1, -1, size, part.shape[2]).mean(dim=2)
+        part.reshape(len(part), -1, size, part.shape[2]).mean(dim=2)
         for part, size in ((head, length + 1), (rest, length))
         if part.shape[1]
     ]
@@ -93,7 +93,7 @@ def _means_of_stretches(tokens: Tensor, count: int) -> Tensor:
 
 
 def _nystrom(query: Tensor, key: Tensor, value: Tensor, of_query: Tensor, of_key: Tensor) -> Tensor:
-    """Eq. 13 from the right; all are (1, heads, tokens or landmarks, width of a head)."""
+    """Eq. 13 from the right; all are (b, heads, tokens or landmarks, width of a head)."""
     attend = nn.functional.scaled_dot_product_attention
     gathered = attend(of_query, key, value)
     scores = (of_query @ of_key.transpose(-1, -2)).float() / of_query.shape[-1] ** 0.5

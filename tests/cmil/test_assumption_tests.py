@@ -71,6 +71,7 @@ class Naive(Aggregator):
         super().__init__()
         self.standardise = Standardiser(dimension)
         self.classify = nn.Linear(dimension, outputs)
+        nn.init.zeros_(self.classify.weight)
 
     def forward(self, instances: Tensor, mask: Tensor) -> Aggregation:
         standard = self.standardise(instances) * mask[..., None]
