@@ -11,6 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+# Rows between two clearances. Of a row that is touched, the system maps up to a megabyte around it.
+_AT_ONCE = 64
+_BLOCK = 4096
+
 
 class Instances(Protocol):
     """All instances of a patient, (N, D), of which some can be taken; a Tensor is one."""
@@ -44,22 +48,37 @@ class MappedInstances:
         return int(self._starts[-1])
 
     def __getitem__(self, rows: Tensor | slice, /) -> Tensor:
-        """Copy rows, (n,) numbers or a range, into memory; all of a single slide stay mapped."""
+        """Copy rows, (n,) numbers or a range without gaps; all of a single slide stay mapped."""
         if isinstance(rows, slice) and rows == slice(None) and len(self.slides) == 1:
             return torch.from_numpy(self.slides[0])
+        whole = np.result_type(*(slide.dtype for slide in self.slides))
         if isinstance(rows, slice):
-            first, last, step = rows.indices(len(self))
-            wanted = np.arange(first, last, step)
+            first, last, _ = rows.indices(len(self))
+            taken = np.empty((max(last - first, 0), self.shape[1]), dtype=whole)
+            self._copy_range(first, last, taken)
         else:
-            wanted = rows.numpy()
-        dtype = np.result_type(*(slide.dtype for slide in self.slides))
-        taken = np.empty((len(wanted), self.shape[1]), dtype=dtype)
-        of_slide = np.searchsorted(self._starts, wanted, side="right") - 1
-        for number in np.unique(of_slide):
-            here = of_slide == number
-            taken[here] = self.slides[number][wanted[here] - self._starts[number]]
-            _forget(self.slides[number])
+            taken = np.empty((len(rows), self.shape[1]), dtype=whole)
+            self._copy_rows(rows.numpy(), taken)
         return torch.from_numpy(taken)
+
+    def _copy_range(self, first: int, last: int, into: NDArray[np.floating]) -> None:
+        for slide, start in zip(self.slides, self._starts, strict=False):
+            begin, end = max(first, start), min(last, start + len(slide))
+            for at in range(begin, end, _BLOCK):
+                some = slice(at, min(at + _BLOCK, end))
+                into[some.start - first : some.stop - first] = slide[
+                    some.start - start : some.stop - start
+                ]
+                _forget(slide)
+
+    def _copy_rows(self, rows: NDArray[np.int64], into: NDArray[np.floating]) -> None:
+        of_slide = np.searchsorted(self._starts, rows, side="right") - 1
+        for number in np.unique(of_slide):
+            here = np.flatnonzero(of_slide == number)
+            for first in range(0, len(here), _AT_ONCE):
+                some = here[first : first + _AT_ONCE]
+                into[some] = self.slides[number][rows[some] - self._starts[number]]
+                _forget(self.slides[number])
 
 
 def _forget(slide: np.memmap) -> None:
@@ -69,7 +88,7 @@ def _forget(slide: np.memmap) -> None:
         mapped.madvise(mmap.MADV_DONTNEED)
 
 
-def blocks_of(instances: Instances, rows: int) -> "list[slice]":
+def blocks_of(instances: Instances, rows: int) -> list[slice]:
     """Divide the instances of a patient into ranges of at most `rows`."""
     return [slice(first, first + rows) for first in range(0, len(instances), rows)]
 

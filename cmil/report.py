@@ -18,6 +18,7 @@ from cmil import __version__
 from cmil.attention import MapKind, read_attention
 from cmil.bundle import ModelBundle, read_bundle
 from cmil.comparison_part import comparison_part, difference_text
+from cmil.curves import CURVES, curve_figure
 from cmil.explanations.explain import read_explanations
 from cmil.explanations.page import explanation_part, mean_text
 from cmil.figures import Picture, inline_picture, inline_svg, roc_figure, score_figure, score_points
@@ -119,6 +120,7 @@ def write_report(
         predictions=list(predictions.itertuples()),
         pictures=_pictures(out / "heatmaps", predictions["patient_id"].tolist()),
         facts=bundle.facts,
+        curves=_training_curves(out / "model" / CURVES),
         model_digest=bundle.digest,
         settings_text=settings_text,
         encoder_note=encoder_note,
@@ -238,6 +240,13 @@ def _check_one_model(
         raise DataError('"predictions.csv" is of another model than "model"; run cmil predict')
     if survival and survival.cutpoint.model_digest != bundle.digest:
         raise DataError('the cut-point is of another model than "model"; run cmil survival')
+
+
+def _training_curves(path: Path) -> Markup | None:
+    """Draw how the trainings went; a bundle of an earlier release does not say."""
+    if not path.exists():
+        return None
+    return inline_svg(curve_figure(pd.read_csv(path)), "Loss and discrimination by epoch")
 
 
 def _roc_curves(results: pd.DataFrame, predictions: pd.DataFrame) -> Mapping[str, Markup]:
