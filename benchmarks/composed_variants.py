@@ -24,10 +24,10 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from cmil.baselines import BAG_SIZE, EMBEDDINGS, baseline_scores, baselines_of
+from cmil.comparison.baselines import BAG_SIZE, EMBEDDINGS, baseline_scores, baselines_of
+from cmil.comparison.paired_auc import auc_difference
 from cmil.discrimination import auc_delong
 from cmil.extraction_stage import extract_bags
-from cmil.paired_auc import auc_difference
 from cmil.patient_bags import PatientBag, PatientBags, encoding_of
 from cmil.prediction import predict
 from cmil.progress import say
@@ -35,7 +35,7 @@ from cmil.run_record import describe_machine
 from cmil.settings import MilSettings
 from cmil.study import Study
 from cmil.study_settings import StudySettings, read_study_settings
-from cmil.training import train
+from cmil.training.cross_validation import train
 from cohorts.files import digest_of, write_text
 from cohorts.manifest import Cohort, Slide, SourceKind
 from cohorts.settings import CohortSettings

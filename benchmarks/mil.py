@@ -25,9 +25,9 @@ import torch
 from torch import Tensor, nn
 
 from cmil.discrimination import auc_delong
-from cmil.fitting import fit_aggregator
 from cmil.run_record import describe_machine
 from cmil.settings import MilSettings
+from cmil.training.fitting import fit_aggregator
 
 WIDTH = 1024
 # The network of CLAM's "small" size; ours of the same size, and as it comes.

@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 from scipy.io import loadmat
 from scipy.sparse import issparse
 
-from cmil.fit_workers import run_fits
-from cmil.fits import Fit, read_result
 from cmil.patient_bags import PatientBag, PatientBags
 from cmil.settings import MilSettings
+from cmil.training.fit_workers import run_fits
+from cmil.training.fits import Fit, read_result
 from cohorts.splits import dealt
 
 REPEATS, FOLDS = 5, 10

@@ -18,7 +18,7 @@ import torch
 
 from cmil.patient_bags import PatientBag, PatientBags
 from cmil.settings import MilSettings
-from cmil.training import train
+from cmil.training.cross_validation import train
 from cohorts.manifest import Cohort
 
 PATIENTS, INSTANCES, WIDTH = 40, 12, 8

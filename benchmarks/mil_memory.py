@@ -15,10 +15,10 @@ import h5py
 import numpy as np
 import torch
 
-from cmil.fitting import fit_aggregator
 from cmil.patient_bags import MappedPatientBag
 from cmil.run_record import peak_memory_mib
 from cmil.settings import MilSettings
+from cmil.training.fitting import fit_aggregator
 from feature_extraction.bags import read_bag
 
 WIDTH = 1024

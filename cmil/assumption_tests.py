@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 from cmil.aggregators import Aggregator, build_aggregator
 from cmil.discrimination import auc_delong
-from cmil.fitting import padded
 from cmil.settings import MilSettings
+from cmil.training.fitting import padded
 from cohorts.errors import SettingsError
 
 DIMENSION = 16

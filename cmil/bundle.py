@@ -13,8 +13,8 @@ from torch import Tensor
 from cmil.aggregators import BagModel
 from cmil.calibration import Calibration
 from cmil.heads import Binary, Classes, Cox, DiscreteHazard, Head
-from cmil.model_fitting import rebuild_model
 from cmil.settings import MilSettings
+from cmil.training.model_fitting import rebuild_model
 from cohorts.endpoints import Endpoint
 from cohorts.errors import FileFormatError
 from cohorts.files import digest_of, digest_of_file, read_json, whole_file, write_json

@@ -94,7 +94,7 @@ def _refuse_other_folds(ours: "ModelBundle", theirs: "ModelBundle", name: str) -
 
 
 def _baselines(study: Study, cohort: "Cohort", bundle: "ModelBundle") -> pd.DataFrame:
-    from cmil.baselines import baseline_scores, baselines_of
+    from cmil.comparison.baselines import baseline_scores, baselines_of
     from cmil.patient_bags import read_patient_bags
 
     bags = read_patient_bags(cohort, study.bags, memory_gb=study.settings.mil.memory_gb)
@@ -107,7 +107,7 @@ def _baselines(study: Study, cohort: "Cohort", bundle: "ModelBundle") -> pd.Data
 def _compared(
     ours: pd.DataFrame, name: str, others: Mapping[str, pd.DataFrame], baselines: pd.DataFrame
 ) -> pd.DataFrame:
-    from cmil.comparison import AGGREGATOR, BASELINE, MODEL, compare
+    from cmil.comparison.compare import AGGREGATOR, BASELINE, MODEL, compare
 
     tables = [
         ours.assign(model=name, role=MODEL),

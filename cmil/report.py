@@ -17,14 +17,14 @@ from markupsafe import Markup
 from cmil import __version__
 from cmil.attention import MapKind, read_attention
 from cmil.bundle import ModelBundle, read_bundle
-from cmil.comparison_part import comparison_part, difference_text
-from cmil.curves import CURVES, curve_figure
+from cmil.comparison.page import comparison_part, difference_text
 from cmil.explanations.explain import read_explanations
 from cmil.explanations.page import explanation_part, mean_text
 from cmil.figures import Picture, inline_picture, inline_svg, roc_figure, score_figure, score_points
 from cmil.pages import page_templates
 from cmil.pictures import picture_path
 from cmil.prediction import read_predictions
+from cmil.training.curves import CURVES, curve_figure
 from cmil.validation import cohorts_of, performance, roc_curves
 from cohorts.errors import DataError
 from cohorts.files import write_text

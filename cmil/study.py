@@ -146,7 +146,7 @@ def refuse_unfit_outcomes(study: Study) -> None:
 
 
 def _refuse_too_few_patients(study: Study) -> None:
-    from cmil.fit_plan import deal_folds
+    from cmil.training.fit_plan import deal_folds
 
     settings = study.settings
     deal_folds(study.manifest.development.patients, settings.mil, settings.seed, _endpoint(study))
@@ -157,12 +157,12 @@ def train_model(study: Study) -> None:
     import torch
 
     from cmil.bundle import FACTS, WEIGHTS
-    from cmil.curves import CURVES
-    from cmil.fit_plan import deal_folds, planned_epochs
     from cmil.model_card import CARD
     from cmil.patient_bags import digest_of_bags, read_patient_bags
-    from cmil.search import SEARCH
-    from cmil.training import EpochDone, train
+    from cmil.training.cross_validation import EpochDone, train
+    from cmil.training.curves import CURVES
+    from cmil.training.fit_plan import deal_folds, planned_epochs
+    from cmil.training.search import SEARCH
 
     settings, cohort = study.settings, study.cohort.development
     label, endpoint = settings.cohort.label, _endpoint(study)

@@ -54,6 +54,6 @@ def build_aggregator(settings: MilSettings, dimension: int, outputs: int = 1) ->
     if settings.aggregator not in makers:
         raise SettingsError(
             f'"{settings.aggregator}" is no network that can be built before it is fitted; '
-            "cmil.model_fitting.fit_model fits it"
+            "cmil.training.model_fitting.fit_model fits it"
         )
     return makers[settings.aggregator]()

@@ -11,7 +11,7 @@ import torch
 from cmil.bundle import ModelBundle
 from cmil.patient_bags import PatientBags, read_patient_bags
 from cmil.settings import MilSettings
-from cmil.training import train
+from cmil.training.cross_validation import train
 from cohorts.files import digest_of
 from cohorts.manifest import Cohort, read_cohort
 from cohorts.settings import CohortSettings

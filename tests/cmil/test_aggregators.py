@@ -15,8 +15,8 @@ from cmil.aggregators import (
     nystrom_attention,
 )
 from cmil.aggregators.noisy_or import noisy_or
-from cmil.fitting import padded
 from cmil.settings import MilSettings
+from cmil.training.fitting import padded
 
 WIDTH = 5
 POOLED = ("mean", "max", "top_k", "attention", "gated_attention", "clam_sb", "clam_mb", "dsmil")

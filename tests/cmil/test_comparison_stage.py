@@ -5,8 +5,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from cmil.baselines import CENTRE
 from cmil.bundle import read_bundle
+from cmil.comparison.baselines import CENTRE
 from cmil.comparison_stage import compare_models, read_comparison
 from cmil.settings import MilSettings
 from cmil.study import Study, predict_scores, train_model

@@ -16,8 +16,8 @@ from PIL import Image
 from cmil.aggregators import build_aggregator
 from cmil.bundle import WEIGHTS, ModelFacts, OutOfFold, read_bundle, save_weights, write_facts
 from cmil.calibration import Calibration
-from cmil.comparison import compare
-from cmil.comparison_part import difference_text
+from cmil.comparison.compare import compare
+from cmil.comparison.page import difference_text
 from cmil.comparison_stage import read_comparison
 from cmil.report import (
     auc_text,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from cmil.comparison import compare
+from cmil.comparison.compare import compare
 from cmil.results_table import (
     comparison_table,
     performance_table,

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cmil.fits import Fit
-from cmil.search import grid_points
 from cmil.settings import MilSettings
-from cmil.truth import truth_of, truth_values
+from cmil.training.fits import Fit
+from cmil.training.search import grid_points
+from cmil.training.truth import truth_of, truth_values
 from cohorts.endpoints import Endpoint
 from cohorts.errors import DataError
 from cohorts.splits import centre_folds, stratified_folds

@@ -16,7 +16,7 @@ from cmil.discrimination import auc_delong
 from cmil.operating_point import youden_threshold
 from cmil.patient_bags import PatientBags
 from cmil.settings import MilSettings
-from cmil.training import EpochDone, train
+from cmil.training.cross_validation import EpochDone, train
 from cohorts.errors import DataError
 from cohorts.manifest import Cohort
 

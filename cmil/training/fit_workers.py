@@ -13,11 +13,11 @@ from typing import Any
 
 import torch
 
-from cmil.devices import fitting_devices
-from cmil.fits import Fit, carry_out
-from cmil.fitting import Epoch
 from cmil.instances import FileRows, MappedInstances, placed_in_files
 from cmil.patient_bags import PatientBags
+from cmil.training.devices import fitting_devices
+from cmil.training.fits import Fit, carry_out
+from cmil.training.fitting import Epoch
 from cohorts.errors import AccessError
 
 OnFitEpoch = Callable[[Fit, Epoch | None], None]

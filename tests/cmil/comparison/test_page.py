@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from cmil.comparison import COLUMNS
-from cmil.comparison_figures import compared_points, comparison_figure, plot_aucs, plot_differences
-from cmil.comparison_part import comparison_part, difference_text, doubts
+from cmil.comparison.compare import COLUMNS
+from cmil.comparison.figures import compared_points, comparison_figure, plot_aucs, plot_differences
+from cmil.comparison.page import comparison_part, difference_text, doubts
 from cohorts.errors import DataError
 from cohorts.strata import DEVELOPMENT, POOLED
 

@@ -16,18 +16,18 @@ from cmil.bundle import (
     save_weights,
     write_facts,
 )
-from cmil.curves import CURVES, curve_table
-from cmil.fit_plan import deal_folds, inner_fits, outer_fits
-from cmil.fit_workers import run_fits
-from cmil.fits import Fit, read_result
-from cmil.fitting import Epoch
 from cmil.heads import DiscreteHazard, fit_head
 from cmil.model_card import write_model_card
-from cmil.out_of_fold import freeze_score
 from cmil.patient_bags import PatientBags
-from cmil.search import SEARCH, chosen_point, grid_points, search_table
 from cmil.settings import MilSettings
-from cmil.truth import truth_of, truth_values
+from cmil.training.curves import CURVES, curve_table
+from cmil.training.fit_plan import deal_folds, inner_fits, outer_fits
+from cmil.training.fit_workers import run_fits
+from cmil.training.fits import Fit, read_result
+from cmil.training.fitting import Epoch
+from cmil.training.out_of_fold import freeze_score
+from cmil.training.search import SEARCH, chosen_point, grid_points, search_table
+from cmil.training.truth import truth_of, truth_values
 from cohorts.endpoints import Endpoint
 from cohorts.errors import DataError
 from cohorts.files import digest_of, digest_of_file, write_text

@@ -12,10 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from cmil.aggregators import Aggregation, Aggregator, build_aggregator
-from cmil.devices import product_type
 from cmil.heads import Head, fit_head
 from cmil.instances import Instances
 from cmil.settings import MilSettings
+from cmil.training.devices import product_type
 from cohorts.errors import DataError
 from cohorts.splits import dealt
 

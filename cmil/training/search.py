@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cmil.fits import FitResult
 from cmil.settings import MilSettings
+from cmil.training.fits import FitResult
 
 SEARCH = "search.csv"
 

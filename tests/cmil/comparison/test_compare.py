@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cmil.comparison import COLUMNS, FEW, NO_SPREAD, ONE_LABEL, compare
+from cmil.comparison.compare import COLUMNS, FEW, NO_SPREAD, ONE_LABEL, compare
+from cmil.comparison.paired_auc import auc_difference, holm
 from cmil.discrimination import auc_delong
-from cmil.paired_auc import auc_difference, holm
 from cohorts.errors import DataError
 from cohorts.strata import DEVELOPMENT, POOLED
 

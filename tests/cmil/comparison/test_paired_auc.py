@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cmil.comparison.paired_auc import auc_difference, holm
 from cmil.discrimination import auc_delong
-from cmil.paired_auc import auc_difference, holm
 from cohorts.errors import DataError
 
 # Few distinct scores, so that most examples hold ties.

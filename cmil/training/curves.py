@@ -7,14 +7,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cmil.fits import FitResult
+from cmil.training.fits import FitResult
 
 CURVES = "curves.csv"
 _LEARNT, _WATCHED = "#0072B2", "#D55E00"
 
 
 def curve_table(results: Sequence[FitResult]) -> pd.DataFrame:
-    """Give one row an epoch of each model: `model` and the members of `cmil.fitting.Epoch`."""
+    """Give one row an epoch of each model: `model` and the members of `fitting.Epoch`."""
     rows = [
         {"model": number, **asdict(epoch)}
         for number, result in enumerate(results)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy.special import logit
 
-from cmil.baselines import (
+from cmil.comparison.baselines import (
     BAG_SIZE,
     CENTRE,
     COVARIATES,

@@ -12,7 +12,7 @@ from cmil.histograms.settings import MEMBERS
 from cmil.patient_bags import PatientBags
 from cmil.prediction import predict
 from cmil.settings import MilSettings
-from cmil.training import train
+from cmil.training.cross_validation import train
 from cohorts.errors import FileFormatError, SettingsError
 from cohorts.manifest import Cohort
 

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cmil.comparison import MODEL
+from cmil.comparison.compare import MODEL
 from cohorts.strata import DEVELOPMENT
 
 # Okabe & Ito's blue and vermilion: told apart with every common colour blindness and in grey.

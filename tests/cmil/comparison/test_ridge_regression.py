@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from cmil.ridge_regression import ridge_logistic
+from cmil.comparison.ridge_regression import ridge_logistic
 
 
 @pytest.mark.parametrize("penalty", [1e-3, 0.1, 1.0, 100.0])

@@ -12,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 
 from cmil.bundle import save_weights
-from cmil.fitting import Epoch
 from cmil.heads import fit_head
 from cmil.instances import Instances
-from cmil.model_fitting import fit_model
 from cmil.settings import MilSettings
+from cmil.training.fitting import Epoch
+from cmil.training.model_fitting import fit_model
 from cohorts.files import write_json
 
 

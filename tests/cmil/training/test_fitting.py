@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from cmil.discrimination import auc_delong
-from cmil.fitting import fit_aggregator, padded
 from cmil.settings import MilSettings
+from cmil.training.fitting import fit_aggregator, padded
 
 WIDTH = 4
 

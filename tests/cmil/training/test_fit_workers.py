@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from cmil.fit_workers import run_fits
-from cmil.fits import Fit
 from cmil.patient_bags import PatientBag, PatientBags
 from cmil.settings import MilSettings
+from cmil.training.fit_workers import run_fits
+from cmil.training.fits import Fit
 from cohorts.errors import AccessError
 
 

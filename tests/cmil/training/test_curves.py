@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from cmil.curves import curve_figure, curve_table
-from cmil.fits import FitResult
-from cmil.fitting import Epoch
+from cmil.training.curves import curve_figure, curve_table
+from cmil.training.fits import FitResult
+from cmil.training.fitting import Epoch
 
 
 @pytest.mark.parametrize("watched", [True, False])

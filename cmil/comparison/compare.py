@@ -4,8 +4,8 @@ import math
 
 import pandas as pd
 
+from cmil.comparison.paired_auc import auc_difference, holm
 from cmil.discrimination import auc_delong
-from cmil.paired_auc import auc_difference, holm
 from cmil.validation import cohorts_of
 from cohorts.errors import DataError
 

@@ -12,9 +12,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from cmil.comparison.ridge_regression import ridge_logistic
 from cmil.instances import Instances, blocks_of
 from cmil.patient_bags import PatientBags
-from cmil.ridge_regression import ridge_logistic
 from cohorts.errors import DataError
 
 EMBEDDINGS = "mean and SD of embeddings"

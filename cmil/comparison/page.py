@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from cmil.baselines import BAG_SIZE, CENTRE, COVARIATES, EMBEDDINGS
-from cmil.comparison import BASELINE, MODEL
-from cmil.comparison_figures import compared_points, comparison_figure
+from cmil.comparison.baselines import BAG_SIZE, CENTRE, COVARIATES, EMBEDDINGS
+from cmil.comparison.compare import BASELINE, MODEL
+from cmil.comparison.figures import compared_points, comparison_figure
 from cmil.comparison_stage import TABLE, read_comparison
 from cmil.figures import inline_svg
 from cohorts.errors import DataError

@@ -12,10 +12,10 @@ from cmil.bundle import OutOfFold
 from cmil.calibration import Calibration, fit_platt, fit_temperature
 from cmil.concordance import concordance
 from cmil.discrimination import auc_delong
-from cmil.fits import Fit, FitResult
 from cmil.hazard_calibration import fit_hazard
 from cmil.heads import Head
 from cmil.operating_point import youden_threshold
+from cmil.training.fits import Fit, FitResult
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cmil.aggregators import BagModel, build_aggregator
-from cmil.fitting import CPU, Epoch, fit_aggregator
 from cmil.histograms.fitting import fit_histogram_model
 from cmil.histograms.histogram_model import HistogramModel
 from cmil.histograms.settings import MEMBERS
 from cmil.instances import Instances
 from cmil.settings import MilSettings
+from cmil.training.fitting import CPU, Epoch, fit_aggregator
 
 
 def fit_model(
@@ -27,7 +27,7 @@ def fit_model(
 ) -> BagModel:
     """Fit what `settings.aggregator` names to training patients.
 
-    Parameters, and what is raised: see `cmil.fitting.fit_aggregator` and
+    Parameters, and what is raised: see `cmil.training.fitting.fit_aggregator` and
     `cmil.histograms.fitting.fit_histogram_model`.
     """
     if settings.aggregator not in MEMBERS:
