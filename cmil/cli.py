@@ -278,12 +278,16 @@ def train(
     out: Out,
     cohort: Manifest = None,
     bags: Bags = None,
+    tensorboard: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Also write loss and AUC there, live, for TensorBoard."),
+    ] = None,
     threads: Threads = None,
 ) -> None:
     """Cross-validate on the development patients and freeze the model bundle."""
     from cmil.study import train_model
 
-    train_model(_open(study, out, cohort, None, threads, bags=bags))
+    train_model(_open(study, out, cohort, None, threads, bags=bags), tensorboard)
 
 
 @app.command()

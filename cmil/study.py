@@ -1,6 +1,7 @@
 """A study from its manifest to its page; a stage whose result is still true is not done again."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -152,8 +153,14 @@ def _refuse_too_few_patients(study: Study) -> None:
     deal_folds(study.manifest.development.patients, settings.mil, settings.seed, _endpoint(study))
 
 
-def train_model(study: Study) -> None:
-    """Cross-validate on the development patients and freeze the bundle."""
+def train_model(study: Study, tensorboard_folder: Path | None = None) -> None:
+    """Cross-validate on the development patients and freeze the bundle.
+
+    Parameters
+    ----------
+    tensorboard_folder
+        Where curves are written for TensorBoard while the training runs, if anywhere.
+    """
     import torch
 
     from cmil.bundle import FACTS, WEIGHTS
@@ -163,6 +170,7 @@ def train_model(study: Study) -> None:
     from cmil.training.curves import CURVES
     from cmil.training.fit_plan import deal_folds, planned_epochs
     from cmil.training.search import SEARCH
+    from cmil.training.tracking import tensorboard
 
     settings, cohort = study.settings, study.cohort.development
     label, endpoint = settings.cohort.label, _endpoint(study)
@@ -179,9 +187,13 @@ def train_model(study: Study) -> None:
     several = torch.get_num_threads() > 1
     bags = read_patient_bags(cohort, study.bags, memory_gb=settings.mil.memory_gb, shared=several)
     models = sum(int(fold_of.max()) + 1 for fold_of in folds)
-    with progress("train (epochs)", planned_epochs(settings.mil, models)) as advance:
+    tracked = tensorboard(tensorboard_folder) if tensorboard_folder else nullcontext()
+    planned = planned_epochs(settings.mil, models)
+    with tracked as track, progress("train (epochs)", planned) as advance:
 
         def on_epoch(event: EpochDone) -> None:
+            if track:
+                track(event)
             state = "done"
             if event.loss is not None:
                 state = f"loss {event.loss:.3f}, {event.discrimination:.3f} of pairs in order"

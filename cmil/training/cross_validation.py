@@ -41,7 +41,7 @@ class EpochDone:
     Attributes
     ----------
     fold
-        Whose model, or whose search.
+        Whose model, or whose search; the number of the model.
     epoch
         Of that fit, from 0.
     loss, discrimination
@@ -49,6 +49,8 @@ class EpochDone:
     steps
         Epochs that this is of all that were planned: those that a fit stopped short of, or did in
         an earlier run, are told at its end.
+    searching
+        Whether the fit is of a search.
     """
 
     fold: int
@@ -56,6 +58,7 @@ class EpochDone:
     loss: float | None
     discrimination: float | None
     steps: int
+    searching: bool = False
 
 
 def train(
@@ -163,12 +166,14 @@ def _carry_out(
     reached = dict.fromkeys((fit.result for fit in fits), 0)
 
     def told(fit: Fit, epoch: Epoch | None) -> None:
+        searching = fit.weights is None
         if epoch is None:
             left = fit.settings.epochs - reached[fit.result]
-            on_epoch(EpochDone(fit.fold, fit.settings.epochs - 1, None, None, left))
+            on_epoch(EpochDone(fit.fold, fit.settings.epochs - 1, None, None, left, searching))
             return
         reached[fit.result] += 1
-        on_epoch(EpochDone(fit.fold, epoch.number, epoch.loss, epoch.discrimination, 1))
+        how = epoch.loss, epoch.discrimination
+        on_epoch(EpochDone(fit.fold, epoch.number, *how, 1, searching))
 
     waiting = []
     for fit in fits:

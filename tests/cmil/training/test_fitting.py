@@ -1,13 +1,16 @@
 """One aggregator learns what is planted, and the same from the same seed."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from cmil.discrimination import auc_delong
+from cmil.instances import MappedInstances, placed_in_files
 from cmil.settings import MilSettings
-from cmil.training.fitting import fit_aggregator, padded
+from cmil.training.fitting import Epoch, fit_aggregator, padded
 
 WIDTH = 4
 
@@ -135,3 +138,60 @@ def test_padding_is_zero_and_masked() -> None:
     assert mask.tolist() == [[True, False, False], [True, True, True]]
     assert instances[0].tolist() == [[1, 1], [0, 0], [0, 0]]
     assert instances[1].tolist() == [[2, 2]] * 3
+
+
+def test_stops_when_the_inner_patients_gain_nothing_and_keeps_the_best(
+    learning: MilSettings,
+) -> None:
+    """Labels without meaning: sooner or later the loss of those who watch rises."""
+    labels = [0, 1] * 10
+    bags = planted([0] * 20, 1)
+    told: list[Epoch] = []
+    settings = learning.model_copy(update={"patience": 3, "epochs": 200})
+    fit_aggregator(bags, labels, settings, seed(0), told.append)
+    watched = [epoch.watched_loss for epoch in told]
+    best = int(np.argmin(watched))
+    assert len(told) == best + 1 + 3 < 200
+    assert not any(np.isnan(epoch.watched_discrimination) for epoch in told)
+    # The model handed over is that of the best epoch: training exactly so long gives the same.
+    again: list[Epoch] = []
+    constant = settings.model_copy(update={"schedule": "constant"})
+    model = fit_aggregator(bags, labels, constant, seed(0), again.append)
+    best = int(np.argmin([epoch.watched_loss for epoch in again]))
+    shorter = constant.model_copy(update={"epochs": best + 1})
+    other = fit_aggregator(bags, labels, shorter, seed(0))
+    ours, theirs = model.state_dict(), other.state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_even_draw_serves_rare_positives_as_well_as_weights(learning: MilSettings) -> None:
+    even = learning.model_copy(update={"balance": "sampling"})
+    assert held_out_auc(even, ([0] * 6 + [1]) * 6) > 0.9
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"optimiser": "sgd", "learning_rate": 0.1},
+        {"schedule": "constant"},
+        {"instance_dropout": 0.3},
+        {"layers": (12,)},
+        {"precision": "bfloat16"},
+    ],
+)
+def test_other_ways_of_training_learn_too(
+    learning: MilSettings, changes: dict[str, object]
+) -> None:
+    assert held_out_auc(learning.model_copy(update=changes), [0, 1] * 20) > 0.9
+
+
+def test_mapped_instances_teach_the_same(learning: MilSettings, tmp_path: Path) -> None:
+    short = learning.model_copy(update={"epochs": 3, "instances_per_bag": 5})
+    bags = planted([0, 1] * 4, 1)
+    halves = {str(i): [bag[:4].numpy(), bag[4:].numpy()] for i, bag in enumerate(bags)}
+    placed = placed_in_files(halves, tmp_path / "spill")
+    mapped = [MappedInstances([rows.mapped() for rows in of]) for of in placed.values()]
+    one, other = (
+        fit_aggregator(x, [0, 1] * 4, short, seed(0)).state_dict() for x in (bags, mapped)
+    )
+    assert all(torch.equal(one[name], other[name]) for name in one)
