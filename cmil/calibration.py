@@ -5,7 +5,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict
-from scipy.optimize import minimize, minimize_scalar
+from scipy.optimize import minimize
 from scipy.special import expit, log_softmax, softmax
 
 # A model that does no better than chance out of fold has a slope around 0. The score must keep
@@ -19,18 +19,19 @@ class Calibration(BaseModel):
     """From a logit to a probability, by way of linear = slope * logit + intercept.
 
     "logistic": 1 / (1 + exp(-linear)), of a label. "cumulative_hazard": 1 - exp(-exp(linear)), of
-    an event by the horizon. "softmax", of several classes: the softmax over their linears.
+    an event by the horizon. "softmax", of several classes, each with an intercept: the softmax
+    over their linears.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     link: Literal["logistic", "cumulative_hazard", "softmax"] = "logistic"
     slope: float
-    intercept: float
+    intercept: float | tuple[float, ...]
 
     def __call__(self, logits: ArrayLike) -> NDArray[np.float64]:
         """Calibrated probabilities of (n,) logits or, of classes, (n, K)."""
-        linear = self.slope * np.asarray(logits, dtype=float) + self.intercept
+        linear = self.slope * np.asarray(logits, dtype=float) + np.asarray(self.intercept)
         match self.link:
             case "logistic":
                 return np.asarray(expit(linear), dtype=float)
@@ -71,22 +72,30 @@ def fit_platt(logits: ArrayLike, labels: ArrayLike) -> Calibration:
     return Calibration(slope=slope, intercept=float(fit.x[1] - slope * x.mean()))
 
 
-def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> Calibration:
-    """Fit the slope of a softmax to logits, by maximum likelihood.
+def fit_softmax(logits: ArrayLike, labels: ArrayLike) -> Calibration:
+    """Fit a slope, and an intercept for each class, to logits by maximum likelihood.
 
-    Guo et al. 2017 (ICML, arXiv 1706.04599), section 4.2; the slope is 1 / temperature.
+    Bias-corrected temperature scaling, Alexandari et al. 2020 (ICML, arXiv 1901.06852); the slope
+    is 1 / temperature. A model whose loss weighs classes alike gives posteriors for even classes:
+    the intercepts bring their frequency back.
 
     Parameters
     ----------
     logits, labels
-        (n, K) out-of-fold logits, and the class of each patient from 0.
+        (n, K) out-of-fold logits, and the class of each patient from 0; none is without one.
     """
     x, truth = np.asarray(logits, dtype=float), np.asarray(labels, dtype=int)
     spread = float(x.std()) or 1.0
+    z, is_of = x / spread, np.eye(x.shape[1])[truth]
 
-    def loss(slope: float) -> float:
-        of_truth = log_softmax(slope / spread * x, axis=1)[np.arange(len(x)), truth]
-        return float(-of_truth.mean())
+    def loss(parameters: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        linear = parameters[0] * z + np.append(0, parameters[1:])
+        error = (softmax(linear, axis=1) - is_of) / len(z)
+        value = -float((log_softmax(linear, axis=1) * is_of).sum()) / len(z)
+        return value, np.append((error * z).sum(), error.sum(axis=0)[1:])
 
-    fit = minimize_scalar(loss, bounds=(SMALLEST_SLOPE, _LARGEST_SLOPE), method="bounded")
-    return Calibration(link="softmax", slope=float(fit.x / spread), intercept=0)
+    bounds = [(SMALLEST_SLOPE, _LARGEST_SLOPE), *[(None, None)] * (x.shape[1] - 1)]
+    start = np.append(1.0, np.zeros(x.shape[1] - 1))
+    fit = minimize(loss, x0=start, jac=True, method="L-BFGS-B", bounds=bounds, tol=1e-12)
+    intercepts = tuple(float(value) for value in (0.0, *fit.x[1:]))
+    return Calibration(link="softmax", slope=float(fit.x[0] / spread), intercept=intercepts)

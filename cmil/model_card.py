@@ -14,7 +14,10 @@ def write_model_card(bundle: ModelBundle, folder: Path) -> None:
     encoding = "\n".join(f"| {name} | {value} |" for name, value in facts.encoding.items())
     folds = ", ".join("none" if auc is None else f"{auc:.3f}" for auc in oof.auc_of_folds)
     learnt = facts.mil.endpoint if facts.endpoint else facts.label
-    slope, intercept = f"{facts.calibration.slope:.4f}", f"{facts.calibration.intercept:.4f}"
+    slope = f"{facts.calibration.slope:.4f}"
+    fitted = facts.calibration.intercept
+    each = fitted if isinstance(fitted, tuple) else (fitted,)
+    intercept = ", ".join(f"{value:.4f}" for value in each)
     write_text(
         folder / CARD,
         f"""# Model card: {learnt}

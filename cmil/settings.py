@@ -19,7 +19,7 @@ from cmil.histograms.settings import MEMBERS, HistogramSettings
 _NOT_SEARCHED = frozenset(
     {
         *("task", "endpoint", "survival_loss", "horizon", "time_bins", "folds", "repeats"),
-        *("hold_out", "search", "search_folds", "compare", "threshold", "memory_gb"),
+        *("hold_out", "search", "search_folds", "compare", "aggregator", "threshold", "memory_gb"),
     }
 )
 
@@ -62,7 +62,10 @@ class MilSettings(BaseModel):
     endpoint: str = Field("", description='of task "survival": a name in [cohort.endpoints]')
     survival_loss: Literal["cox", "discrete_hazard"] = "cox"
     horizon: float = Field(
-        0.0, ge=0, description="the score is the probability of the event by then"
+        0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="the score is the probability of the event by then",
     )
     time_bins: int = Field(4, ge=2, le=50, description='intervals of "discrete_hazard"')
     folds: int = Field(5, ge=2, le=50, description="of the patient-grouped cross-validation")
@@ -74,10 +77,10 @@ class MilSettings(BaseModel):
     patience: int | None = Field(
         None, ge=1, description="epochs without a lower loss on a fifth of the training patients"
     )
-    learning_rate: float = Field(1e-3, gt=0)
+    learning_rate: float = Field(1e-3, gt=0, allow_inf_nan=False)
     schedule: Literal["cosine", "constant"] = "cosine"
     optimiser: Literal["adamw", "sgd"] = "adamw"
-    weight_decay: float = Field(1e-2, ge=0)
+    weight_decay: float = Field(1e-2, ge=0, allow_inf_nan=False)
     balance: Literal["loss", "sampling", "none"] = Field(
         "loss", description="how rare classes are made to count as much as frequent ones"
     )
@@ -104,7 +107,10 @@ class MilSettings(BaseModel):
         "auto", description="of the products of a training step; scores are float32"
     )
     memory_gb: float = Field(
-        8.0, ge=0, description="bags that are larger together stay in their files, memory-mapped"
+        8.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="bags that are larger together stay in their files, memory-mapped",
     )
     search: Mapping[str, tuple[Any, ...]] = Field(
         default_factory=dict, description="name of a setting -> values tried within each fold"
@@ -128,6 +134,10 @@ class MilSettings(BaseModel):
 
     @model_validator(mode="after")
     def _fits_the_task(self) -> Self:
+        if self.compare and self.task != "binary":
+            raise ValueError(
+                f'compare is for a binary label, not for task "{self.task}"; remove it'
+            )
         if self.task == "survival":
             if not self.endpoint or not self.horizon:
                 raise ValueError(
@@ -170,4 +180,6 @@ class MilSettings(BaseModel):
 
     def at(self, point: Mapping[str, Any]) -> "MilSettings":
         """Give the settings of one point of the search."""
-        return MilSettings.model_validate({**self.model_dump(), **point, "search": {}})
+        own = self.model_dump()
+        tables = {k: {**own[k], **v} for k, v in point.items() if isinstance(v, Mapping)}
+        return MilSettings.model_validate({**own, **point, **tables, "search": {}})

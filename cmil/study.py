@@ -147,10 +147,12 @@ def refuse_unfit_outcomes(study: Study) -> None:
 
 
 def _refuse_too_few_patients(study: Study) -> None:
-    from cmil.training.fit_plan import deal_folds
+    from cmil.training.fit_plan import refuse_unfit_patients
 
-    settings = study.settings
-    deal_folds(study.manifest.development.patients, settings.mil, settings.seed, _endpoint(study))
+    settings, patients = study.settings, study.manifest.development.patients
+    for name in (settings.mil.aggregator, *settings.mil.compare):
+        mil = settings.mil.model_copy(update={"aggregator": name})
+        refuse_unfit_patients(patients, mil, settings.seed, _endpoint(study))
 
 
 def train_model(study: Study, tensorboard_folder: Path | None = None) -> None:
@@ -168,13 +170,14 @@ def train_model(study: Study, tensorboard_folder: Path | None = None) -> None:
     from cmil.patient_bags import digest_of_bags, read_patient_bags
     from cmil.training.cross_validation import EpochDone, train
     from cmil.training.curves import CURVES
-    from cmil.training.fit_plan import deal_folds, planned_epochs
+    from cmil.training.fit_plan import deal_folds, planned_epochs, refuse_unfit_patients
     from cmil.training.search import SEARCH
     from cmil.training.tracking import tensorboard
 
     settings, cohort = study.settings, study.cohort.development
     label, endpoint = settings.cohort.label, _endpoint(study)
     _say_what_has_no_bag(study)
+    refuse_unfit_patients(cohort.patients, settings.mil, settings.seed, endpoint)
     folds = deal_folds(cohort.patients, settings.mil, settings.seed, endpoint)
     inputs = {"cohort": cohort.digest, "bags": digest_of_bags(cohort, study.bags)}
     if endpoint:

@@ -52,11 +52,19 @@ class Aggregator(BagModel):
         Whether the same instances in another order give another logit.
     needs_classes
         Whether it is trained with an instance loss, which a survival time has none of.
+    level
+        () taken off the logits of a score. A partial likelihood leaves the level of a log hazard
+        open: there it is the mean over the training patients, so that fold models compare.
     """
 
     standardise: "Standardiser"
+    level: Tensor
     order_matters: ClassVar[bool] = False
     needs_classes: ClassVar[bool] = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("level", torch.zeros(()))
 
     @abstractmethod
     def forward(self, instances: Tensor, mask: Tensor) -> Aggregation:
@@ -77,9 +85,10 @@ class Aggregator(BagModel):
         with torch.inference_mode():
             mask = torch.ones(1, len(instances), dtype=torch.bool, device=device)
             result = self(instances.to(device)[None], mask)
+            logits = (result.logits[0] - self.level).cpu().numpy()
         shares = (result.contributions, result.attention)
         contributions, attention = (None if x is None else x[0].cpu().numpy() for x in shares)
-        return BagScore(result.logits[0].cpu().numpy().astype(np.float64), contributions, attention)
+        return BagScore(logits.astype(np.float64), contributions, attention)
 
 
 class Standardiser(nn.Module):

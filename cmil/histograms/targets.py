@@ -61,7 +61,7 @@ def targets_of(truth: ArrayLike) -> Targets:
             label = int(counts.argmin())
             raise DataError(
                 f"label {label} has {counts[label]} training patients, and a histogram needs 2 of "
-                "each to describe them out of fold: set folds to fewer, or give more patients"
+                "each to describe them out of fold: set folds to more, or give more patients"
             )
         return Targets(labels, labels, np.ones(len(labels)))
     residuals = martingale_residuals(known)

@@ -10,6 +10,7 @@ import pandas as pd
 
 from cmil.settings import MilSettings
 from cmil.training.fits import Fit
+from cmil.training.model_fitting import refuse_unfit
 from cmil.training.search import grid_points
 from cmil.training.truth import truth_of, truth_values
 from cohorts.endpoints import Endpoint
@@ -43,6 +44,29 @@ def deal_folds(
         )
         for repeat in range(settings.repeats)
     ]
+
+
+def refuse_unfit_patients(
+    patients: pd.DataFrame, settings: MilSettings, seed: int, endpoint: Endpoint | None = None
+) -> None:
+    """Refuse, before anything is computed, patients of whom a fit of the study would be refused.
+
+    Raises
+    ------
+    DataError
+        As `deal_folds`, `inner_fits` and `model_fitting.refuse_unfit`; it names the model.
+    """
+    folds = deal_folds(patients, settings, seed, endpoint)
+    truth = truth_of(patients, settings, endpoint)
+    points = grid_points(settings)
+    for fit in outer_fits(truth, folds, settings, seed, Path()):
+        inner = [one for at in inner_fits(fit, patients, points, Path()) for one in at]
+        for one in (fit, *inner):
+            try:
+                refuse_unfit(one.truth, one.settings)
+            except DataError as error:
+                where = f"model {fit.fold + 1}" if one is fit else f"search of model {fit.fold + 1}"
+                raise DataError(f"{where}: {error}") from error
 
 
 def planned_epochs(settings: MilSettings, models: int) -> int:
@@ -106,8 +130,9 @@ def inner_fits(
         fold_of = stratified_folds(known, settings.search_folds, split, by)
     except DataError as error:
         raise DataError(
-            f"the search has too few patients without fold {outer.fold + 1}: {error}; set "
-            "search_folds to less, or remove [mil.search]"
+            f"the training patients of model {outer.fold + 1} are too few for search_folds = "
+            f"{settings.search_folds}: one class has fewer; lower search_folds, or remove "
+            "[mil.search]"
         ) from error
     # Points of one inner fold share its seed: what differs between them is the setting.
     return [

@@ -17,6 +17,7 @@ from cmil.instances import Instances
 from cmil.settings import MilSettings
 from cmil.training.fitting import Epoch
 from cmil.training.model_fitting import fit_model
+from cohorts.errors import DataError
 from cohorts.files import write_json
 
 
@@ -58,7 +59,7 @@ class FitResult:
     logits
         (n, K) of the held-out patients.
     loss, discrimination
-        Of the held-out patients.
+        Of the held-out patients; an infinite loss says that the training diverged.
     epochs
         How the training went.
     """
@@ -96,6 +97,9 @@ def carry_out(
             device,
         )
         logits = np.stack([model.score(bags[patient][:]).logits for patient in fit.held_out])
+    if not np.isfinite(logits).all():
+        _note_divergence(fit)
+        return
     if fit.weights:
         save_weights([model], fit.weights)
     head = fit_head(fit.truth, fit.settings)
@@ -109,6 +113,16 @@ def carry_out(
     write_json(fit.result, content)
 
 
+def _note_divergence(fit: Fit) -> None:
+    """In a search a fit that diverged has lost; a model of the bundle cannot be without logits."""
+    if fit.weights:
+        raise DataError(
+            f"the training of model {fit.fold + 1} diverged: its logits are no numbers; lower "
+            "learning_rate"
+        )
+    write_json(fit.result, {"logits": [], "loss": None, "discrimination": None, "epochs": []})
+
+
 def read_result(fit: Fit) -> FitResult:
     """Read what `carry_out` wrote."""
     content = json.loads(fit.result.read_text(encoding="utf-8"))
@@ -119,7 +133,7 @@ def read_result(fit: Fit) -> FitResult:
     discrimination = content["discrimination"]
     return FitResult(
         logits=np.array(content["logits"], dtype=np.float64),
-        loss=content["loss"],
+        loss=math.inf if content["loss"] is None else content["loss"],
         discrimination=math.nan if discrimination is None else discrimination,
         epochs=tuple(epochs),
     )

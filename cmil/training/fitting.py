@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from cmil.aggregators import Aggregation, Aggregator, build_aggregator
-from cmil.heads import Head, fit_head
+from cmil.heads import Cox, Head, fit_head
 from cmil.instances import Instances
 from cmil.settings import MilSettings
 from cmil.training.devices import product_type
@@ -82,8 +82,9 @@ def fit_aggregator(
     sampling, initial, splitting = copy.spawn(3)
     rng = np.random.default_rng(sampling)
     known = np.asarray(truth, dtype=np.float64)
-    learning, watched = _inner_split(known, settings, np.random.default_rng(splitting))
-    head = fit_head(known[learning], settings)
+    learning, watched = inner_split(known, settings, np.random.default_rng(splitting))
+    # Of all of them: those who decide when to stop are told by the same intervals of time.
+    head = fit_head(known, settings)
     with _torch_seeded(initial, device):
         model = build_aggregator(settings, bags[0].shape[1], head.outputs)
         model.standardise.fit([bags[i] for i in learning])
@@ -115,7 +116,10 @@ def fit_aggregator(
             if best.is_long_ago(epoch, model):
                 break
         best.restore(model)
-    return model.to(CPU).eval()
+    model = model.to(CPU).eval()
+    if isinstance(head, Cox):
+        model.level.fill_(float(np.mean([model.score(bag[:]).logits for bag in bags])))
+    return model
 
 
 def padded(bags: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
@@ -144,10 +148,16 @@ def padded(bags: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     return instances, mask
 
 
-def _inner_split(
+def inner_split(
     known: NDArray[np.float64], settings: MilSettings, rng: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Numbers of the patients to learn from, and of those who decide when to stop."""
+    """Numbers of the patients to learn from, and of those who decide when to stop.
+
+    Raises
+    ------
+    DataError
+        If there is `patience`, and a class of one patient only.
+    """
     everyone = np.arange(len(known))
     if settings.patience is None:
         return everyone, everyone[:0]

@@ -9,12 +9,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cmil.aggregators import BagModel, build_aggregator
+from cmil.heads import fit_head
 from cmil.histograms.fitting import fit_histogram_model
 from cmil.histograms.histogram_model import HistogramModel
 from cmil.histograms.settings import MEMBERS
+from cmil.histograms.targets import targets_of
 from cmil.instances import Instances
 from cmil.settings import MilSettings
-from cmil.training.fitting import CPU, Epoch, fit_aggregator
+from cmil.training.fitting import CPU, Epoch, fit_aggregator, inner_split
 
 
 def fit_model(
@@ -37,6 +39,21 @@ def fit_model(
         on_epoch(Epoch(number, loss, math.nan))
 
     return fit_histogram_model(bags, truth, settings, seed, told)
+
+
+def refuse_unfit(truth: NDArray[np.float64], settings: MilSettings) -> None:
+    """Refuse training patients whom `fit_model` would refuse, without fitting anything.
+
+    Raises
+    ------
+    DataError
+        If they lack a class or events, or are too few to stop by, or to describe out of fold.
+    """
+    fit_head(truth, settings)
+    if settings.aggregator in MEMBERS:
+        targets_of(truth)
+    else:
+        inner_split(truth, settings, np.random.default_rng(0))
 
 
 def rebuild_model(

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cmil.bundle import OutOfFold
-from cmil.calibration import Calibration, fit_platt, fit_temperature
+from cmil.calibration import Calibration, fit_platt, fit_softmax
 from cmil.concordance import concordance
 from cmil.discrimination import auc_delong
 from cmil.hazard_calibration import fit_hazard
@@ -54,7 +54,7 @@ def freeze_score(
             scores = calibration(ranks)
         case "classes":
             ranks = heads[0].rank(logits)
-            calibration = fit_temperature(logits, truth["label"])
+            calibration = fit_softmax(logits, truth["label"])
             scores = calibration(logits)[:, -1]
         case "survival":
             calibration = fit_hazard(ranks, truth["time"], truth["event"], settings.horizon)

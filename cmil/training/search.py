@@ -45,8 +45,9 @@ def search_table(
     table = pd.DataFrame([{name: str(value) for name, value in point.items()} for point in points])
     table["discrimination"] = [_mean([r.discrimination for r in of]) for of in results]
     table["loss"] = [_mean([r.loss for r in of]) for of in results]
-    # What comes out the same but for rounding is the same.
-    order = np.lexsort([table["loss"], -table["discrimination"].fillna(0).round(12)])
+    # What comes out the same but for rounding is the same; what diverged in any fold has lost.
+    reached = table["discrimination"].fillna(0).round(12).where(np.isfinite(table["loss"]), -1)
+    order = np.lexsort([table["loss"], -reached])
     table["chosen"] = np.arange(len(table)) == order[0]
     return table
 

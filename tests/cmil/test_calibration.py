@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
-from cmil.calibration import SMALLEST_SLOPE, Calibration, fit_platt
+from cmil.calibration import SMALLEST_SLOPE, Calibration, fit_platt, fit_softmax
 
 logits = st.integers(-3000, 3000).map(lambda i: i / 100)
 labelled = st.lists(st.tuples(logits, st.integers(0, 1)), min_size=2, max_size=20).filter(
@@ -89,3 +89,16 @@ def test_mean_probability_is_the_mean_target(rows: list[tuple[float, int]]) -> N
 def test_extreme_logits_do_not_overflow() -> None:
     extreme = Calibration(slope=2.0, intercept=0.0)([-1e6, 0.0, 1e6])
     assert extreme.tolist() == [0.0, 0.5, 1.0]
+
+
+def test_softmax_brings_the_frequency_of_classes_back() -> None:
+    """Posteriors for even classes, as a balanced loss teaches them; the truth is 80, 15 and 5%."""
+    rng = np.random.default_rng(5)
+    labels = rng.choice(3, 4000, p=[0.8, 0.15, 0.05])
+    seen = rng.normal(size=(4000, 3)) + 2 * np.eye(3)[labels]
+    calibrated = fit_softmax(2 * seen, labels)
+    scores = calibrated(2 * seen)
+    shares = np.bincount(labels) / len(labels)
+    np.testing.assert_allclose(scores.mean(axis=0), shares, atol=1e-4)
+    assert calibrated.slope == pytest.approx(1, abs=0.1)
+    np.testing.assert_allclose(np.diff(calibrated.intercept), np.diff(np.log(shares)), atol=0.25)

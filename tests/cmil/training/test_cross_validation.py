@@ -229,3 +229,22 @@ def test_fewer_patients_of_a_class_than_folds_are_refused(
     ]
     with pytest.raises(DataError, match="label 1 has 2 development patients for 3 folds"):
         train_toy(development.restricted_to(kept))
+
+
+def test_diverged_training_is_named(
+    toy: tuple[Cohort, Path], toy_bags: PatientBags, quick: MilSettings, tmp_path: Path
+) -> None:
+    wild = quick.model_copy(update={"optimiser": "sgd", "learning_rate": 1e6, "epochs": 4})
+    with pytest.raises(DataError, match=r"training of model 1 diverged.*lower learning_rate"):
+        train(toy[0].development, toy_bags, wild, tmp_path, label="metastasis", seed=1)
+
+
+def test_search_passes_over_what_diverges(
+    toy: tuple[Cohort, Path], toy_bags: PatientBags, quick: MilSettings, tmp_path: Path
+) -> None:
+    tried = {"learning_rate": (1e6, 0.01)}
+    settings = quick.model_copy(
+        update={"optimiser": "sgd", "epochs": 4, "search": tried, "search_folds": 2}
+    )
+    bundle = train(toy[0].development, toy_bags, settings, tmp_path, label="metastasis", seed=1)
+    assert [point["learning_rate"] for point in bundle.facts.searched] == [0.01] * 3

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from cmil.discrimination import auc_delong
+from cmil.heads import fit_head
 from cmil.instances import MappedInstances, placed_in_files
 from cmil.settings import MilSettings
 from cmil.training.fitting import Epoch, fit_aggregator, padded
@@ -96,7 +97,7 @@ def test_same_seed_same_weights_other_seed_other_weights(learning: MilSettings) 
     short = learning.model_copy(update={"epochs": 3, "instances_per_bag": 5})
     first, again, other = (weights([0, 1] * 6, short, number) for number in (4, 4, 5))
     assert all(torch.equal(first[name], again[name]) for name in first)
-    learned = [name for name in first if not name.startswith("standardise.")]
+    learned = [name for name in first if not name.startswith(("standardise.", "level"))]
     assert not any(torch.equal(first[name], other[name]) for name in learned)
 
 
@@ -195,3 +196,43 @@ def test_mapped_instances_teach_the_same(learning: MilSettings, tmp_path: Path) 
         fit_aggregator(x, [0, 1] * 4, short, seed(0)).state_dict() for x in (bags, mapped)
     )
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def of_an_endpoint(**changed: object) -> MilSettings:
+    learnt = {"task": "survival", "endpoint": "os", "horizon": 3.0, "aggregator": "mean"}
+    return MilSettings(**{**learnt, "epochs": 3, "hidden": 4, **changed})
+
+
+def endpoint_of(patients: int) -> np.ndarray:
+    rng = np.random.default_rng(8)
+    return np.stack([rng.exponential(5, patients), np.arange(patients) % 4 > 0], axis=1)
+
+
+def noise_bags(patients: int) -> list[Tensor]:
+    return list(torch.randn(patients, 5, WIDTH, generator=torch.Generator().manual_seed(3)))
+
+
+def test_log_hazards_of_training_patients_are_level() -> None:
+    bags, truth = noise_bags(20), endpoint_of(20)
+    seed = np.random.SeedSequence(2)
+    model = fit_aggregator(bags, truth, of_an_endpoint(), seed)
+    logits = [model.score(bag).logit for bag in bags]
+    assert np.ptp(logits) > 0
+    assert np.mean(logits) == pytest.approx(0, abs=1e-5)
+
+
+def test_who_stops_the_training_is_judged_by_the_same_intervals(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The intervals a model is read with follow from all of its training patients."""
+    truth = endpoint_of(40)
+    settings = of_an_endpoint(survival_loss="discrete_hazard", patience=2)
+    used = []
+
+    def noted(*arguments: object) -> object:
+        used.append(fit_head(*arguments))
+        return used[-1]
+
+    monkeypatch.setattr("cmil.training.fitting.fit_head", noted)
+    fit_aggregator(noise_bags(40), truth, settings, np.random.SeedSequence(2))
+    assert [head.ends for head in used] == [fit_head(truth, settings).ends]
