@@ -19,7 +19,7 @@ demo: $(INSTALLED) ## draw a simulated study, run it, write demo/index.html
 	$(BIN)/cmil demo --out demo
 
 test: $(VENV)/.dev-installed ## run the tests and print coverage
-	$(BIN)/python -m pytest $(PACKAGES:%=--cov=%) --cov-report=term
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(PACKAGES:%=--cov=%) --cov-report=term
 
 lint: $(VENV)/.dev-installed ## check style, format, import directions and types
 	$(BIN)/ruff check .

@@ -10,6 +10,7 @@ patient's top tenth of instances over its share among all of them, averaged over
 import argparse
 import platform
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ import pandas as pd
 from cmil.attention import attention_path, read_attention
 from cmil.extraction_stage import extract_bags
 from cmil.run_record import describe_machine
+from cmil.settings import AggregatorName
 from cmil.study import Study, predict_scores, train_model, validate_scores
 from cmil.study_settings import StudySettings, read_study_settings
 from cohorts.manifest import Cohort
@@ -30,6 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shared", type=Path, default=Path("../shared"))
     parser.add_argument("--out", type=Path, default=Path("runs/composed"))
+    parser.add_argument("--aggregators", nargs="+", default=get_args(AggregatorName))
     arguments = parser.parse_args()
     manifest = arguments.shared / "data" / "composed_patients" / "cohort.csv"
     weights = arguments.shared / "weights" / "mobilenet_v2_imagenet.safetensors"
@@ -37,7 +40,7 @@ def main() -> None:
         parser.exit(message=f"skipped: {manifest} is not here\n")
     settings = read_study_settings(EXAMPLE, manifest=manifest, weights=weights)
     extract_bags(Study.at(arguments.out, settings))
-    tables = [evaluate(settings, name, arguments.out) for name in ("gated_attention", "mean")]
+    tables = [evaluate(settings, name, arguments.out) for name in arguments.aggregators]
     print(pd.concat(tables).round(3).to_string(index=False))
     print(f"{platform.processor() or platform.machine()}; {describe_machine()}")
 
