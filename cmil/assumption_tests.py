@@ -21,7 +21,8 @@ from torch import Tensor, nn
 
 from cmil.aggregators import Aggregator, build_aggregator
 from cmil.discrimination import auc_delong
-from cmil.settings import MilSettings
+from cmil.histograms.settings import MEMBERS
+from cmil.settings import AggregatorName, MilSettings
 from cmil.training.fitting import padded
 from cohorts.errors import SettingsError
 
@@ -110,7 +111,7 @@ def aggregator_builds(name: str | None) -> Mapping[str, Build]:
     SettingsError
         If there is no such aggregator, or it is not one.
     """
-    ours = get_args(MilSettings.model_fields["aggregator"].annotation)
+    ours = [name for name in get_args(AggregatorName) if name not in MEMBERS]
     if name is None:
         return {one: partial(_build_ours, one) for one in ours}
     if ":" in name:

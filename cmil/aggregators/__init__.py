@@ -12,6 +12,7 @@ from cmil.aggregators.gated_attention import GatedAttention
 from cmil.aggregators.max import Max
 from cmil.aggregators.mean import Mean
 from cmil.aggregators.noisy_or import NoisyOr
+from cmil.aggregators.shape import Shape
 from cmil.aggregators.top_k import TopK
 from cmil.aggregators.trans_mil import TransMil
 from cmil.settings import MilSettings
@@ -22,6 +23,7 @@ __all__ = [
     "Aggregator",
     "BagModel",
     "BagScore",
+    "Shape",
     "Standardiser",
     "build_aggregator",
 ]
@@ -35,25 +37,30 @@ def build_aggregator(settings: MilSettings, dimension: int, outputs: int = 1) ->
     SettingsError
         If it names one of the cMIL family, whose models exist only as fitted.
     """
-    widths = (*settings.layers, settings.hidden)
-    plain = (dimension, outputs, widths, settings.dropout)
-    attending = (dimension, outputs, widths, settings.attention_width, settings.dropout)
-    makers: dict[str, Callable[[], Aggregator]] = {
-        "mean": lambda: Mean(*plain),
-        "max": lambda: Max(*plain),
-        "top_k": lambda: TopK(*plain, settings.top_k),
-        "noisy_or": lambda: NoisyOr(*plain),
-        "attention": lambda: Attention(*attending),
-        "gated_attention": lambda: GatedAttention(*attending),
-        "clam_sb": lambda: ClamSb(*attending),
-        "clam_mb": lambda: ClamMb(*attending),
-        "dsmil": lambda: Dsmil(*attending),
-        "trans_mil": lambda: TransMil(*plain),
-        "additive_attention": lambda: AdditiveAttention(*attending),
+    makers: dict[str, Callable[[Shape], Aggregator]] = {
+        "mean": Mean,
+        "max": Max,
+        "top_k": TopK,
+        "noisy_or": NoisyOr,
+        "attention": Attention,
+        "gated_attention": GatedAttention,
+        "clam_sb": ClamSb,
+        "clam_mb": ClamMb,
+        "dsmil": Dsmil,
+        "trans_mil": TransMil,
+        "additive_attention": AdditiveAttention,
     }
     if settings.aggregator not in makers:
         raise SettingsError(
             f'"{settings.aggregator}" is no network that can be built before it is fitted; '
             "cmil.training.model_fitting.fit_model fits it"
         )
-    return makers[settings.aggregator]()
+    shape = Shape(
+        dimension,
+        outputs,
+        (*settings.layers, settings.hidden),
+        settings.attention_width,
+        settings.dropout,
+        settings.top_k,
+    )
+    return makers[settings.aggregator](shape)

@@ -1,13 +1,12 @@
 """Additive attention: evidence of an instance need not be linear, and still sums to the logit."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
 from cmil.aggregators.aggregator import Aggregation
 from cmil.aggregators.attention_pooling import attend, gated
 from cmil.aggregators.instance_map import InstanceMap
+from cmil.aggregators.shape import Shape
 
 
 class AdditiveAttention(InstanceMap):
@@ -22,21 +21,14 @@ class AdditiveAttention(InstanceMap):
     with ReLU, p(a h) = a p(h), which is what is computed. Attention is gated (Ilse et al. 2018).
     """
 
-    def __init__(
-        self,
-        dimension: int,
-        outputs: int,
-        widths: Sequence[int],
-        attention_width: int,
-        dropout: float,
-    ) -> None:
-        super().__init__(dimension, widths, dropout)
-        self.values_and_gates = nn.Linear(self.width, 2 * attention_width)
-        self.weigh = nn.Linear(attention_width, 1, bias=False)  # softmax cancels any bias
+    def __init__(self, shape: Shape) -> None:
+        super().__init__(shape)
+        self.values_and_gates = nn.Linear(shape.width, 2 * shape.attention_width)
+        self.weigh = nn.Linear(shape.attention_width, 1, bias=False)  # softmax cancels any bias
         self.contribute = nn.Sequential(
-            nn.Linear(self.width, attention_width, bias=False),
+            nn.Linear(shape.width, shape.attention_width, bias=False),
             nn.ReLU(),
-            nn.Linear(attention_width, outputs, bias=False),
+            nn.Linear(shape.attention_width, shape.outputs, bias=False),
         )
 
     def relevance_and_evidence(self, projected: Tensor) -> Tensor:

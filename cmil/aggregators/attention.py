@@ -1,13 +1,12 @@
 """Attention pooling without a gate."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
 from cmil.aggregators.aggregator import Aggregation
 from cmil.aggregators.attention_pooling import attend
 from cmil.aggregators.instance_map import InstanceMap
+from cmil.aggregators.shape import Shape
 
 
 class Attention(InstanceMap):
@@ -17,18 +16,11 @@ class Attention(InstanceMap):
     differs from the authors' code, see `GatedAttention`.
     """
 
-    def __init__(
-        self,
-        dimension: int,
-        outputs: int,
-        widths: Sequence[int],
-        attention_width: int,
-        dropout: float,
-    ) -> None:
-        super().__init__(dimension, widths, dropout)
-        self.values = nn.Linear(self.width, attention_width)
-        self.weigh = nn.Linear(attention_width, 1, bias=False)  # softmax cancels any bias
-        self.classify = nn.Linear(self.width, outputs)
+    def __init__(self, shape: Shape) -> None:
+        super().__init__(shape)
+        self.values = nn.Linear(shape.width, shape.attention_width)
+        self.weigh = nn.Linear(shape.attention_width, 1, bias=False)  # softmax cancels any bias
+        self.classify = nn.Linear(shape.width, shape.outputs)
 
     def relevance_and_evidence(self, projected: Tensor) -> Tensor:
         """Say all that is pooled of projected instances (n, hidden): (n, 1 + K)."""

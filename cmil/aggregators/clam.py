@@ -1,6 +1,6 @@
 """CLAM: gated attention that is also taught by the instances it looks at most and least."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from cmil.aggregators.aggregator import Aggregation
 from cmil.aggregators.attention_pooling import attend, gated
 from cmil.aggregators.instance_map import InstanceMap
+from cmil.aggregators.shape import Shape
 
 # The paper's B: instances with most, and as many with least attention, that are taught.
 _TAUGHT = 8
@@ -32,22 +33,15 @@ class Clam(InstanceMap):
 
     needs_classes = True
 
-    def __init__(
-        self,
-        dimension: int,
-        outputs: int,
-        widths: Sequence[int],
-        attention_width: int,
-        dropout: float,
-        branches: int,
-    ) -> None:
-        super().__init__(dimension, widths, dropout)
-        self.classes = max(outputs, 2)
+    def __init__(self, shape: Shape, branches: int) -> None:
+        super().__init__(shape)
+        self.classes = max(shape.outputs, 2)
         self.branches = branches
-        self.values_and_gates = nn.Linear(self.width, 2 * attention_width)
-        self.weigh = nn.Linear(attention_width, branches, bias=False)  # softmax cancels any bias
-        self.classify = nn.Linear(self.width, max(outputs, branches))
-        self.tell_apart = nn.Linear(self.width, 2 * self.classes)
+        self.values_and_gates = nn.Linear(shape.width, 2 * shape.attention_width)
+        # Softmax cancels any bias.
+        self.weigh = nn.Linear(shape.attention_width, branches, bias=False)
+        self.classify = nn.Linear(shape.width, max(shape.outputs, branches))
+        self.tell_apart = nn.Linear(shape.width, 2 * self.classes)
 
     def relevance_and_evidence(self, projected: Tensor) -> Tensor:
         """Say all that is pooled of projected instances (n, hidden): (n, H + outputs)."""
@@ -110,15 +104,8 @@ class Clam(InstanceMap):
 class ClamSb(Clam):
     """CLAM with a single attention branch: all classes look at the same instances."""
 
-    def __init__(
-        self,
-        dimension: int,
-        outputs: int,
-        widths: Sequence[int],
-        attention_width: int,
-        dropout: float,
-    ) -> None:
-        super().__init__(dimension, outputs, widths, attention_width, dropout, branches=1)
+    def __init__(self, shape: Shape) -> None:
+        super().__init__(shape, branches=1)
 
     def forward(self, instances: Tensor, mask: Tensor) -> Aggregation:
         """Aggregate a batch of bags: (B, N, D) and (B, N) bool."""
@@ -132,17 +119,10 @@ class ClamMb(Clam):
     leads, and the attention that is reported is the second's.
     """
 
-    def __init__(
-        self,
-        dimension: int,
-        outputs: int,
-        widths: Sequence[int],
-        attention_width: int,
-        dropout: float,
-    ) -> None:
-        branches = max(outputs, 2)
-        super().__init__(dimension, outputs, widths, attention_width, dropout, branches)
-        self.outputs = outputs
+    def __init__(self, shape: Shape) -> None:
+        branches = max(shape.outputs, 2)
+        super().__init__(shape, branches)
+        self.outputs = shape.outputs
 
     def forward(self, instances: Tensor, mask: Tensor) -> Aggregation:
         """Aggregate a batch of bags: (B, N, D) and (B, N) bool."""

@@ -1,13 +1,12 @@
 """DSMIL: the most suspicious instance, and attention by likeness to it."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
 from cmil.aggregators.aggregator import Aggregation
 from cmil.aggregators.attention_pooling import attend
 from cmil.aggregators.instance_map import InstanceMap
+from cmil.aggregators.shape import Shape
 
 
 class Dsmil(InstanceMap):
@@ -28,18 +27,11 @@ class Dsmil(InstanceMap):
 
     needs_classes = True
 
-    def __init__(
-        self,
-        dimension: int,
-        outputs: int,
-        widths: Sequence[int],
-        attention_width: int,
-        dropout: float,
-    ) -> None:
-        super().__init__(dimension, widths, dropout)
-        self.judge_instance = nn.Linear(self.width, outputs)
-        self.query = nn.Linear(self.width, attention_width)
-        self.classify = nn.Linear(self.width, outputs)
+    def __init__(self, shape: Shape) -> None:
+        super().__init__(shape)
+        self.judge_instance = nn.Linear(shape.width, shape.outputs)
+        self.query = nn.Linear(shape.width, shape.attention_width)
+        self.classify = nn.Linear(shape.width, shape.outputs)
 
     def forward(self, instances: Tensor, mask: Tensor) -> Aggregation:
         """Aggregate a batch of bags: (B, N, D) and (B, N) bool."""

@@ -1,7 +1,6 @@
 """What all aggregators share: project each instance, and say something of it alone."""
 
 from abc import ABC
-from collections.abc import Sequence
 from itertools import pairwise
 from typing import cast
 
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 from cmil.aggregators import chunked_map
 from cmil.aggregators.aggregator import Aggregator, Standardiser
 from cmil.aggregators.chunked_map import ChunkedMap, Say
+from cmil.aggregators.shape import Shape
 
 
 class InstanceMap(Aggregator, ABC):
@@ -18,23 +18,15 @@ class InstanceMap(Aggregator, ABC):
 
     What is said of instances may hang on tensors `given` beside the parameters; they are handed to
     `say` after the instances.
-
-    Parameters
-    ----------
-    dimension
-        D of an instance.
-    widths
-        Of each layer, which ReLU and dropout follow; the last is that of a projected instance.
     """
 
-    def __init__(self, dimension: int, widths: Sequence[int], dropout: float) -> None:
+    def __init__(self, shape: Shape) -> None:
         super().__init__()
-        self.standardise = Standardiser(dimension)
+        self.standardise = Standardiser(shape.dimension)
         layers: list[nn.Module] = []
-        for before, after in pairwise([dimension, *widths]):
-            layers += [nn.Linear(before, after), nn.ReLU(), nn.Dropout(dropout)]
+        for before, after in pairwise([shape.dimension, *shape.widths]):
+            layers += [nn.Linear(before, after), nn.ReLU(), nn.Dropout(shape.dropout)]
         self.project = nn.Sequential(*layers)
-        self.width = widths[-1]
 
     def say_of_all(self, say: Say, instances: Tensor, mask: Tensor, *given: Tensor) -> Tensor:
         """Map every instance that is there; what the mask hides is not looked at.

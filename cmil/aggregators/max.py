@@ -1,7 +1,8 @@
 """Max pooling: the bag is what its most suspicious instance is."""
 
-from collections.abc import Sequence
+from dataclasses import replace
 
+from cmil.aggregators.shape import Shape
 from cmil.aggregators.top_k import TopK
 
 
@@ -13,5 +14,5 @@ class Max(TopK):
     whole logit, and only it is learnt from.
     """
 
-    def __init__(self, dimension: int, outputs: int, widths: Sequence[int], dropout: float) -> None:
-        super().__init__(dimension, outputs, widths, dropout, most=1)
+    def __init__(self, shape: Shape) -> None:
+        super().__init__(replace(shape, top_k=1))

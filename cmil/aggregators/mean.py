@@ -1,19 +1,18 @@
 """Mean pooling: every instance counts the same. The baseline attention has to beat."""
 
-from collections.abc import Sequence
-
 from torch import Tensor, nn
 
 from cmil.aggregators.aggregator import Aggregation
 from cmil.aggregators.instance_map import InstanceMap
+from cmil.aggregators.shape import Shape
 
 
 class Mean(InstanceMap):
     """Project each instance, average over the bag, classify the average linearly."""
 
-    def __init__(self, dimension: int, outputs: int, widths: Sequence[int], dropout: float) -> None:
-        super().__init__(dimension, widths, dropout)
-        self.classify = nn.Linear(self.width, outputs)
+    def __init__(self, shape: Shape) -> None:
+        super().__init__(shape)
+        self.classify = nn.Linear(shape.width, shape.outputs)
 
     def forward(self, instances: Tensor, mask: Tensor) -> Aggregation:
         """Aggregate a batch of bags: (B, N, D) and (B, N) bool."""

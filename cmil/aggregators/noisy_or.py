@@ -1,13 +1,13 @@
 """Noisy-or pooling: the bag is positive unless every instance fails to make it so."""
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from cmil.aggregators.aggregator import Aggregation
 from cmil.aggregators.instance_map import InstanceMap
+from cmil.aggregators.shape import Shape
 
 # Chance of a single instance before anything is learnt. With one half, as a network gives it, a
 # bag of 1,000 starts at a logit of 700, from which learning takes long to come back.
@@ -25,9 +25,9 @@ class NoisyOr(InstanceMap):
     the logit is one instance's: contributions are not defined.
     """
 
-    def __init__(self, dimension: int, outputs: int, widths: Sequence[int], dropout: float) -> None:
-        super().__init__(dimension, widths, dropout)
-        self.classify = nn.Linear(self.width, outputs)
+    def __init__(self, shape: Shape) -> None:
+        super().__init__(shape)
+        self.classify = nn.Linear(shape.width, shape.outputs)
         nn.init.constant_(self.classify.bias, math.log(_FIRST_CHANCE / (1 - _FIRST_CHANCE)))
 
     def forward(self, instances: Tensor, mask: Tensor) -> Aggregation:

@@ -1,12 +1,11 @@
 """Top-k pooling: the mean of the largest evidences."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
 from cmil.aggregators.aggregator import Aggregation
 from cmil.aggregators.instance_map import InstanceMap
+from cmil.aggregators.shape import Shape
 
 
 class TopK(InstanceMap):
@@ -15,21 +14,14 @@ class TopK(InstanceMap):
     The mean over a bag's most suspicious tiles is the pooling of, among others, Campanella et al.
     2019 (Nat Med 25:1301, k = 1) and Courtiol et al. 2018 (arXiv 1802.02212, whose smallest
     evidences are left out here). The k instances are chosen without dropout, and only they are
-    learnt from.
-
-    Parameters
-    ----------
-    most
-        From 1 on the number k itself, of a smaller bag all; below 1 the share of a bag's
-        instances that k is, rounded up.
+    learnt from. `Shape.top_k` is from 1 on the number k itself, of a smaller bag all; below 1 the
+    share of a bag's instances that k is, rounded up.
     """
 
-    def __init__(
-        self, dimension: int, outputs: int, widths: Sequence[int], dropout: float, most: float
-    ) -> None:
-        super().__init__(dimension, widths, dropout)
-        self.classify = nn.Linear(self.width, outputs)
-        self.most = most
+    def __init__(self, shape: Shape) -> None:
+        super().__init__(shape)
+        self.classify = nn.Linear(shape.width, shape.outputs)
+        self.most = shape.top_k
 
     def evidence(self, projected: Tensor) -> Tensor:
         """Say what projected instances (n, hidden) are evidence of: (n, K)."""

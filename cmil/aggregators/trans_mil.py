@@ -1,7 +1,6 @@
 """TransMIL: every instance looks at every other before the bag is judged."""
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +8,7 @@ from torch import Tensor, nn
 from cmil.aggregators.aggregator import Aggregation
 from cmil.aggregators.instance_map import InstanceMap
 from cmil.aggregators.nystrom_attention import NystromAttention
+from cmil.aggregators.shape import Shape
 
 _MOST_HEADS = 8
 
@@ -33,16 +33,16 @@ class TransMil(InstanceMap):
 
     order_matters = True
 
-    def __init__(self, dimension: int, outputs: int, widths: Sequence[int], dropout: float) -> None:
-        super().__init__(dimension, widths, dropout)
-        heads = math.gcd(self.width, _MOST_HEADS)
-        self.class_token = nn.Parameter(torch.randn(1, 1, self.width))
-        self.first_norm, self.second_norm = nn.LayerNorm(self.width), nn.LayerNorm(self.width)
-        self.first_attention = NystromAttention(self.width, heads)
-        self.second_attention = NystromAttention(self.width, heads)
-        self.positions = Ppeg(self.width)
-        self.norm = nn.LayerNorm(self.width)
-        self.classify = nn.Linear(self.width, outputs)
+    def __init__(self, shape: Shape) -> None:
+        super().__init__(shape)
+        heads = math.gcd(shape.width, _MOST_HEADS)
+        self.class_token = nn.Parameter(torch.randn(1, 1, shape.width))
+        self.first_norm, self.second_norm = nn.LayerNorm(shape.width), nn.LayerNorm(shape.width)
+        self.first_attention = NystromAttention(shape.width, heads)
+        self.second_attention = NystromAttention(shape.width, heads)
+        self.positions = Ppeg(shape.width)
+        self.norm = nn.LayerNorm(shape.width)
+        self.classify = nn.Linear(shape.width, shape.outputs)
 
     def forward(self, instances: Tensor, mask: Tensor) -> Aggregation:
         """Aggregate a batch of bags: (B, N, D) and (B, N) bool."""

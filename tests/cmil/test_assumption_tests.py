@@ -128,10 +128,11 @@ def test_a_users_own_is_found_in_the_current_folder(
     tmp_path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "own_pooling.py").write_text(
+        "from cmil.aggregators import Shape\n"
         "from cmil.aggregators.mean import Mean\n"
         "class Own(Mean):\n"
         "    def __init__(self, dimension, outputs):\n"
-        "        super().__init__(dimension, outputs, 4, 0.0)\n"
+        "        super().__init__(Shape(dimension, outputs, (4,), 1, 0.0, 1))\n"
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(assumption_tests, "_BAGS_PER_STEP", 200)

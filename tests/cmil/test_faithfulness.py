@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from cmil.aggregators import Aggregation, Aggregator, BagModel, BagScore, build_aggregator
+from cmil.aggregators import Aggregation, Aggregator, BagModel, BagScore, Shape, build_aggregator
 from cmil.explanations.faithfulness import (
     RANDOM_ORDERS,
     SHARES,
@@ -85,7 +85,7 @@ def test_model_whose_twin_would_lie_is_left_alone() -> None:
             return Aggregation(said.logits + instances.mean(), said.contributions, None)
 
     bag = noise(40)
-    model = LooksAtTheEmbedding(9, 1, (6,), 0.0).eval()
+    model = LooksAtTheEmbedding(Shape(9, 1, (6,), 3, 0.0, 0.1)).eval()
     assert projected(model, bag) == (model, bag)
 
 
