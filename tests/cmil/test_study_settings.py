@@ -200,3 +200,31 @@ def test_folder_and_other_encodings_are_refused(tmp_path: Path) -> None:
     (tmp_path / "study.toml").write_bytes('title = "Märow"'.encode("latin-1"))
     with pytest.raises(SettingsError, match="is not valid TOML"):
         read_study_settings(tmp_path / "study.toml")
+
+
+@pytest.mark.parametrize(
+    ("cohort", "mil", "said"),
+    [
+        ("", 'task = "classes"', 'mil.task "classes" and .* go together'),
+        ('classes = ["a", "b", "c"]', "", 'mil.task "classes" and .* go together'),
+        ('classes = ["a", "b"]', 'task = "classes"', "name three or more different classes"),
+        ("", 'task = "survival"\nendpoint = "OS"\nhorizon = 9', 'mil.endpoint "OS" is not in'),
+        ("", "search.dropuot = [0.1]", "search.dropuot is not a setting that can be searched"),
+    ],
+)
+def test_task_that_the_cohort_does_not_hold_is_refused(
+    tmp_path: Path, cohort: str, mil: str, said: str
+) -> None:
+    text = f"""[cohort]
+manifest = "c.csv"
+{cohort}
+[extraction]
+encoder = "stain-filters"
+mpp = 0.25
+patch_px = 224
+[mil]
+{mil}
+"""
+    (tmp_path / "study.toml").write_text(text)
+    with pytest.raises(SettingsError, match=said):
+        read_study_settings(tmp_path / "study.toml")
