@@ -38,10 +38,6 @@ class StudySettings(BaseModel):
                 f'mil.endpoint "{self.mil.endpoint}" is not in [cohort.endpoints], which has '
                 f"{endpoints}"
             )
-        if self.mil.task == "survival" and not self.cohort.label:
-            raise ValueError(
-                'mil.task "survival" needs [cohort] label too: the score is compared with it'
-            )
         if (self.mil.task == "classes") != bool(self.cohort.classes):
             raise ValueError(
                 'mil.task "classes" and [cohort] classes, their names, go together; state both or '

@@ -23,6 +23,7 @@ def test_a_study_of_an_endpoint_ends_in_risks_and_pictures(
     manifest.to_csv(small_study.manifest, index=False)
     learnt = 'task = "survival"\nendpoint = "overall survival"\nhorizon = 36.0'
     settings = with_settings(small_study, {"mil": learnt})
+    settings.write_text(settings.read_text().replace('label = "metastasis"', 'label = ""'))
     done = cmil("run", settings, "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     table = pd.read_csv(tmp_path / "out" / "predictions.csv")
