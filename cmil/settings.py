@@ -41,6 +41,7 @@ AggregatorName = Literal[
     "cmil",
 ]
 
+# Trained with a loss on instances, which a survival time has none of.
 NEED_CLASSES = ("clam_sb", "clam_mb", "dsmil")
 
 

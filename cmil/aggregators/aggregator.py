@@ -50,8 +50,6 @@ class Aggregator(BagModel):
     ----------
     order_matters
         Whether the same instances in another order give another logit.
-    needs_classes
-        Whether it is trained with an instance loss, which a survival time has none of.
     level
         () taken off the logits of a score. A partial likelihood leaves the level of a log hazard
         open: there it is the mean over the training patients, so that fold models compare.
@@ -60,7 +58,6 @@ class Aggregator(BagModel):
     standardise: "Standardiser"
     level: Tensor
     order_matters: ClassVar[bool] = False
-    needs_classes: ClassVar[bool] = False
 
     def __init__(self) -> None:
         super().__init__()

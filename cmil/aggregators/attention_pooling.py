@@ -3,8 +3,6 @@
 import torch
 from torch import Tensor
 
-from cmil.aggregators.aggregator import Aggregation
-
 
 def gated(values_and_gates: Tensor) -> Tensor:
     """Ilse et al. 2018, eq. 9: tanh(V h) * sigmoid(U h), from (n, 2 A), V h before U h: (n, A)."""
@@ -12,7 +10,9 @@ def gated(values_and_gates: Tensor) -> Tensor:
     return torch.tanh(values) * torch.sigmoid(gates)
 
 
-def attend(relevance: Tensor, evidence: Tensor, mask: Tensor, bias: Tensor | None) -> Aggregation:
+def attend(
+    relevance: Tensor, evidence: Tensor, mask: Tensor, bias: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
     """Weigh each instance's evidence by the softmax of its relevance, and sum up.
 
     With evidence linear in an instance this is attention pooling and a linear classifier (Ilse et
@@ -28,9 +28,14 @@ def attend(relevance: Tensor, evidence: Tensor, mask: Tensor, bias: Tensor | Non
         (B, N) bool.
     bias
         (K,), or None for none.
+
+    Returns
+    -------
+    logits, contributions, attention
+        (B, K), (B, N, K) and (B, N, H), as an `Aggregation` has them.
     """
     hidden = ~mask[..., None]
     attention = torch.softmax(relevance.masked_fill(hidden, -torch.inf), dim=1)
     contributions = attention * evidence
     logits = contributions.sum(dim=1)
-    return Aggregation(logits if bias is None else logits + bias, contributions, attention)
+    return logits if bias is None else logits + bias, contributions, attention

@@ -31,8 +31,6 @@ class Clam(InstanceMap):
         Number of attention columns: 1 for all classes, or one for each.
     """
 
-    needs_classes = True
-
     def __init__(self, shape: Shape, branches: int) -> None:
         super().__init__(shape)
         self.classes = max(shape.outputs, 2)
@@ -48,14 +46,15 @@ class Clam(InstanceMap):
         relevance = self.weigh(gated(self.values_and_gates(projected)))
         return torch.cat([relevance, projected @ self.classify.weight.T], dim=-1)
 
-    def attended(self, instances: Tensor, mask: Tensor) -> Aggregation:
-        """Pool with every branch: (B, N, D) and (B, N) bool."""
+    def attended(
+        self, instances: Tensor, mask: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Callable[[Tensor], Tensor]]:
+        """Pool with every branch: (B, N, D) and (B, N) bool, to the parts of an `Aggregation`."""
         said = self.say_of_all(self.relevance_and_evidence, instances, mask)
         relevance, evidence = said[..., : self.branches], said[..., self.branches :]
-        pooled = attend(relevance, evidence, mask, self.classify.bias)
-        assert pooled.attention is not None  # noqa: S101  # for the type checker
-        loss = self._instance_loss(instances, mask, pooled.attention.detach())
-        return Aggregation(pooled.logits, pooled.contributions, pooled.attention, loss)
+        logits, contributions, attention = attend(relevance, evidence, mask, self.classify.bias)
+        loss = self._instance_loss(instances, mask, attention.detach())
+        return logits, contributions, attention, loss
 
     def _instance_loss(
         self, instances: Tensor, mask: Tensor, attention: Tensor
@@ -109,7 +108,7 @@ class ClamSb(Clam):
 
     def forward(self, instances: Tensor, mask: Tensor) -> Aggregation:
         """Aggregate a batch of bags: (B, N, D) and (B, N) bool."""
-        return self.attended(instances, mask)
+        return Aggregation(*self.attended(instances, mask))
 
 
 class ClamMb(Clam):
@@ -126,17 +125,11 @@ class ClamMb(Clam):
 
     def forward(self, instances: Tensor, mask: Tensor) -> Aggregation:
         """Aggregate a batch of bags: (B, N, D) and (B, N) bool."""
-        pooled = self.attended(instances, mask)
-        if self.outputs > 1:
-            return pooled
-        assert pooled.contributions is not None  # noqa: S101  # for the type checker
-        assert pooled.attention is not None  # noqa: S101
-        return Aggregation(
-            pooled.logits.diff(dim=-1),
-            pooled.contributions.diff(dim=-1),
-            pooled.attention[..., 1:],
-            pooled.instance_loss,
-        )
+        logits, contributions, attention, loss = self.attended(instances, mask)
+        if self.outputs == 1:
+            logits, contributions = logits.diff(dim=-1), contributions.diff(dim=-1)
+            attention = attention[..., 1:]
+        return Aggregation(logits, contributions, attention, loss)
 
 
 def _svm(lead: Tensor) -> Tensor:

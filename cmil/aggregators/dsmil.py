@@ -25,8 +25,6 @@ class Dsmil(InstanceMap):
     the other is on the mean of both.
     """
 
-    needs_classes = True
-
     def __init__(self, shape: Shape) -> None:
         super().__init__(shape)
         self.judge_instance = nn.Linear(shape.width, shape.outputs)
@@ -47,14 +45,13 @@ class Dsmil(InstanceMap):
         relevance, evidence = said.tensor_split([-self.classify.out_features], dim=-1)
         own = torch.arange(bags, device=mask.device)
         relevance = relevance.unflatten(-1, (bags, -1))[own, :, own]
-        pooled = attend(relevance, evidence, mask, self.classify.bias)
-        assert pooled.contributions is not None  # noqa: S101  # for the type checker
+        logits, contributions, attention = attend(relevance, evidence, mask, self.classify.bias)
         of_critical = (scores - self.judge_instance.bias)[:, None]
         first = torch.zeros_like(evidence).scatter(1, critical[:, None], of_critical)
         return Aggregation(
-            (scores + pooled.logits) / 2,
-            (first + pooled.contributions) / 2,
-            pooled.attention,
+            (scores + logits) / 2,
+            (first + contributions) / 2,
+            attention,
             lambda truth: _loss_on(scores, truth),
         )
 

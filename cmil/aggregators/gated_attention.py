@@ -35,4 +35,4 @@ class GatedAttention(InstanceMap):
     def forward(self, instances: Tensor, mask: Tensor) -> Aggregation:
         """Aggregate a batch of bags: (B, N, D) and (B, N) bool."""
         said = self.say_of_all(self.relevance_and_evidence, instances, mask)
-        return attend(said[..., :1], said[..., 1:], mask, self.classify.bias)
+        return Aggregation(*attend(said[..., :1], said[..., 1:], mask, self.classify.bias))

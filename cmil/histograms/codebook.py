@@ -11,11 +11,10 @@ from torch import Tensor
 from cmil.histograms.bag_features import BagFeatures, coded
 from cmil.histograms.instance_sample import (
     blocks,
-    draw_instances,
     patient_of,
     weighted_moments,
 )
-from cmil.instances import Instances
+from cmil.instances import Instances, drawn_from
 
 # In hundreds of dimensions all distances are alike; kinds of cells part along the first axes.
 _AXES = 32
@@ -95,7 +94,7 @@ def fit_codebook(
     """
     from sklearn.cluster import KMeans
 
-    drawn = draw_instances(bags, max(1, _INSTANCES // len(bags)), rng)
+    drawn = [drawn_from(bag, max(1, _INSTANCES // len(bags)), rng) for bag in bags]
     patient = patient_of(drawn)
     instances = torch.cat([sample.float() for sample in drawn])
     weights = 1 / np.bincount(patient)[patient] / len(bags)

@@ -18,10 +18,9 @@ from cmil.histograms.histogram_model import (
     ascii_codes,
     model_row,
 )
-from cmil.histograms.instance_sample import draw_instances
 from cmil.histograms.likelihood_description import LikelihoodDescription, Member
 from cmil.histograms.targets import Targets, targets_of
-from cmil.instances import Instances
+from cmil.instances import Instances, drawn_from
 from cmil.settings import MilSettings
 from cohorts.errors import DataError
 
@@ -97,7 +96,7 @@ def _describe_training(
         soft = chosen.codebook == "gaussian_mixture"
         codebook = fit_codebook(bags, chosen.codes, rng, soft=soft)
         return codebook, [codebook.describe(bag[:]) for bag in bags]
-    samples = draw_instances(bags, settings.instances_per_bag, rng)
+    samples = [drawn_from(bag, settings.instances_per_bag, rng) for bag in bags]
     fitted = cross_fit(bags, samples, targets, chosen.inner_folds, chosen.patch_penalty, rng)
     member = cast(Member, settings.aggregator)
     likelihoods = LikelihoodDescription.fit(fitted.classifier, fitted.likelihoods, member, chosen)

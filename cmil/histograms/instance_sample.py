@@ -14,16 +14,6 @@ _SMALLEST_SPREAD = 1e-4
 _ROWS_AT_ONCE = 16_384
 
 
-def draw_instances(bags: Sequence[Instances], most: int, rng: np.random.Generator) -> list[Tensor]:
-    """Draw at most so many instances of each bag, without replacement."""
-    return [
-        bag[:]
-        if len(bag) <= most
-        else bag[torch.from_numpy(np.sort(rng.choice(len(bag), size=most, replace=False)))]
-        for bag in bags
-    ]
-
-
 def patient_of(bags: Sequence[Instances]) -> NDArray[np.int64]:
     """Position of the patient of each instance, (M,), the bags laid end to end."""
     return np.repeat(np.arange(len(bags)), [len(bag) for bag in bags])

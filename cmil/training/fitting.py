@@ -13,7 +13,7 @@ from torch import Tensor
 
 from cmil.aggregators import Aggregation, Aggregator, build_aggregator
 from cmil.heads import Cox, Head, fit_head
-from cmil.instances import Instances
+from cmil.instances import Instances, drawn_from
 from cmil.settings import MilSettings
 from cmil.training.devices import product_type
 from cohorts.errors import DataError
@@ -221,11 +221,7 @@ def _steps(
 
 def _sampled(bag: Instances, settings: MilSettings, rng: np.random.Generator) -> Tensor:
     kept = max(1, round(len(bag) * (1 - settings.instance_dropout)))
-    size = min(kept, settings.instances_per_bag)
-    if size == len(bag):
-        return bag[:]
-    # In the order they lie in: read from a file, neighbours cost one access.
-    return bag[torch.from_numpy(np.sort(rng.choice(len(bag), size=size, replace=False)))]
+    return drawn_from(bag, min(kept, settings.instances_per_bag), rng)
 
 
 def _aggregate(
@@ -243,9 +239,9 @@ def _aggregate(
 
 
 def _loss(head: Head, result: Aggregation, truth: Tensor, settings: MilSettings) -> Tensor:
-    """Loss of the bags and, where the aggregator has one and there are classes, of instances."""
+    """Loss of the bags and, where the aggregator has one, of instances."""
     of_bags = head.loss(result.logits.float(), truth)
-    if result.instance_loss is None or settings.task == "survival":
+    if result.instance_loss is None:
         return of_bags
     weight = settings.instance_loss_weight
     return (1 - weight) * of_bags + weight * result.instance_loss(truth.long())
