@@ -78,7 +78,6 @@ def kaplan_meier(
     survival = np.asarray(np.cumprod(surviving / n_risk), dtype=np.float64)
     log_error: NDArray[np.float64] = np.sqrt(np.cumsum(hazard_variance))
     ci_low, ci_high = _limits(survival, log_error, interval)
-
     return pd.DataFrame(
         {
             "time": np.append(start, distinct),

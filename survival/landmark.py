@@ -2,7 +2,7 @@
 
 A score that is known only at some time after time zero says nothing of those who died before: to
 count from zero gives every scored patient "immortal" time. Either patients enter when the score is
-known (`entry` of curves and tests), or all are followed from one landmark on (`landmark`).
+known (`entry` of curves and tests), or all are followed from one landmark on (`landmark_analysis`).
 """
 
 from dataclasses import dataclass
@@ -51,7 +51,7 @@ class Landmark:
     note: str
 
 
-def landmark(
+def landmark_analysis(
     time: ArrayLike,
     event: ArrayLike,
     group: ArrayLike,

@@ -28,6 +28,7 @@ class RestrictedMean:
     groups
         `group, n, events` (up to tau), `rmst, std_err, rmst_ci_low, rmst_ci_high` and the time
         lost, `rmtl, rmtl_ci_low, rmtl_ci_high`, whose standard error is the same; 95 % limits.
+        NaN with a `note` where a group is not observed up to tau.
     contrasts
         `group, reference, measure, estimate, ci_low, ci_high, p, note`, where the measure is
         "RMST difference", "RMST ratio" or "RMTL ratio"; NaN and a note where not estimable.
@@ -46,6 +47,7 @@ class _Mean(NamedTuple):
     group: Any
     rmst: float
     std_err: float
+    note: str
 
 
 def restricted_mean(
@@ -75,7 +77,7 @@ def restricted_mean(
     Raises
     ------
     SettingsError
-        If a group's curve does not reach tau, or no group is called `reference`.
+        If tau is not above 0, or no group is called `reference`.
     """
     data, groups = follow_up(time, event), np.asarray(group)
     names = group_names(group)
@@ -89,7 +91,7 @@ def restricted_mean(
         one = data.of(groups == name)
         curves[name] = kaplan_meier(one.time, one.event)
     cut, source = _tau(curves, tau)
-    means = {name: _Mean(name, *restricted_area(curve, cut)) for name, curve in curves.items()}
+    means = {name: _mean(name, curve, cut) for name, curve in curves.items()}
     table = pd.DataFrame([_restrict(means[name], curves[name], cut) for name in names])
     others = [means[name] for name in names if name != base]
     contrasts = [line for mean in others for line in _contrasts(mean, means[base], cut)]
@@ -127,15 +129,18 @@ def _tau(curves: dict[Any, pd.DataFrame], tau: float | None) -> tuple[float, str
         if cut <= 0:
             raise DataError("time: a group has no time above 0; its restricted mean is not defined")
         return cut, "the smallest over groups of the largest time; not pre-specified"
-    # A curve that has reached 0 stays there.
-    open_ends = [last[n] for n, curve in curves.items() if curve["survival"].iloc[-1] > 0]
-    longest = min(open_ends, default=np.inf)
-    if not 0 < tau <= longest:
-        raise SettingsError(
-            f"tau: {tau:g} is not above 0 and within the observation of every group; "
-            f"give at most {longest:g}"
-        )
+    if not 0 < tau < np.inf:
+        raise SettingsError(f"tau: {tau:g} is no time above 0; give one within the follow-up")
     return tau, "pre-specified"
+
+
+def _mean(name: Any, curve: pd.DataFrame, tau: float) -> _Mean:
+    last = curve["time"].iloc[-1]
+    # A curve that has reached 0 stays there.
+    if tau > last and curve["survival"].iloc[-1] > 0:
+        reason = f"not estimable: {name} is observed up to {last:g} only, before tau"
+        return _Mean(name, float("nan"), float("nan"), reason)
+    return _Mean(name, *restricted_area(curve, tau), "")
 
 
 def _restrict(mean: _Mean, curve: pd.DataFrame, tau: float) -> dict[str, Any]:
@@ -152,13 +157,14 @@ def _restrict(mean: _Mean, curve: pd.DataFrame, tau: float) -> dict[str, Any]:
         "rmtl": lost,
         "rmtl_ci_low": lost - half,
         "rmtl_ci_high": lost + half,
+        "note": mean.note,
     }
 
 
 def _contrasts(mean: _Mean, base: _Mean, tau: float) -> list[tuple[Any, ...]]:
     pair = (mean.group, base.group)
     errors = mean.std_err, base.std_err
-    note = ""
+    note = mean.note or base.note
     if min(errors) == 0:
         certain = " and ".join(str(m.group) for m in (base, mean) if m.std_err == 0)
         note = f"limits too narrow: standard error of {certain} is 0, as without event before tau"
@@ -166,7 +172,7 @@ def _contrasts(mean: _Mean, base: _Mean, tau: float) -> list[tuple[Any, ...]]:
     lines = [(*pair, "RMST difference", *_normal(difference, float(np.hypot(*errors))), note)]
     ratios = {"RMST": (mean.rmst, base.rmst), "RMTL": (tau - mean.rmst, tau - base.rmst)}
     for name, (above, below) in ratios.items():
-        if min(above, below) <= 0:
+        if above <= 0 or below <= 0:
             reason = f"not estimable: {name} of a group is 0"
             lines.append((*pair, f"{name} ratio", *(float("nan"),) * 4, reason))
             continue
