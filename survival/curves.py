@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
 
 from cohorts.errors import DataError
-from survival.follow_up import at_risk, follow_up, group_names
+from survival.follow_up import FollowUp, at_risk, follow_up, group_names
 
 Interval = Literal["log", "log-log", "plain"]
 
@@ -65,7 +65,11 @@ def kaplan_meier(
     DataError
         If times, events or entries do not serve, see `survival.follow_up.follow_up`.
     """
-    data = follow_up(time, event, entry)
+    return curve_of(follow_up(time, event, entry), interval)
+
+
+def curve_of(data: FollowUp, interval: Interval = "log") -> pd.DataFrame:
+    """Give the `kaplan_meier` of patients already checked."""
     start = max(0.0, float(data.entry.min()))
     distinct, position = np.unique(data.time, return_inverse=True)
     leaving = np.bincount(position)
@@ -104,8 +108,7 @@ def curves_by_group(
     data, groups = follow_up(time, event, entry), np.asarray(group)
     parts = []
     for name in group_names(group):
-        one = data.of(groups == name)
-        curve = kaplan_meier(one.time, one.event, entry=one.entry, interval=interval)
+        curve = curve_of(data.of(groups == name), interval)
         curve.insert(0, "group", name)
         parts.append(curve)
     return pd.concat(parts, ignore_index=True)
@@ -179,7 +182,7 @@ def median_follow_up(
     counts as followed for at least that long.
     """
     data = follow_up(time, event, entry)
-    return median_time(kaplan_meier(data.time, ~data.event, entry=data.entry))
+    return median_time(curve_of(replace(data, event=~data.event)))
 
 
 def numbers_at_risk(

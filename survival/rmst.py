@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri
 
 from cohorts.errors import DataError, SettingsError
-from survival.curves import kaplan_meier
+from survival.curves import curve_of
 from survival.follow_up import follow_up, group_names
 
 METHOD = "area under the Kaplan-Meier curve, as survRM2"
@@ -86,10 +86,7 @@ def restricted_mean(
         raise SettingsError(
             f"reference: no group {base!r}; name one of {', '.join(map(str, names))}"
         )
-    curves = {}
-    for name in names:
-        one = data.of(groups == name)
-        curves[name] = kaplan_meier(one.time, one.event)
+    curves = {name: curve_of(data.of(groups == name)) for name in names}
     cut, source = _tau(curves, tau)
     means = {name: _mean(name, curve, cut) for name, curve in curves.items()}
     table = pd.DataFrame([_restrict(means[name], curves[name], cut) for name in names])
@@ -112,11 +109,11 @@ def restricted_area(curve: pd.DataFrame, tau: float) -> tuple[float, float]:
     tau
         Time, greater than 0.
     """
-    kept = curve[curve["time"] < tau]
-    widths = np.diff(np.append(kept["time"].to_numpy(), tau))
-    areas = widths * kept["survival"].to_numpy()
+    steps = int(np.searchsorted(curve["time"].to_numpy(), tau))
+    columns = ("time", "survival", "n_risk", "n_event")
+    time, survival, n, deaths = (curve[name].to_numpy()[:steps] for name in columns)
+    areas = np.diff(np.append(time, tau)) * survival
     beyond: NDArray[np.float64] = areas[::-1].cumsum()[::-1]
-    n, deaths = kept["n_risk"].to_numpy(), kept["n_event"].to_numpy()
     # Where all at risk die the area beyond is 0, and so is their part of the variance.
     variance = np.divide(deaths, n * (n - deaths), out=np.zeros(len(n)), where=n > deaths)
     return float(areas.sum()), float(np.sqrt(np.sum(beyond**2 * variance)))
@@ -149,7 +146,7 @@ def _restrict(mean: _Mean, curve: pd.DataFrame, tau: float) -> dict[str, Any]:
     return {
         "group": mean.group,
         "n": int(curve["n_risk"].iloc[0]),
-        "events": int(curve.loc[curve["time"] <= tau, "n_event"].sum()),
+        "events": int(curve["n_event"].to_numpy()[curve["time"].to_numpy() <= tau].sum()),
         "rmst": mean.rmst,
         "std_err": mean.std_err,
         "rmst_ci_low": mean.rmst - half,

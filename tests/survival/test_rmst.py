@@ -56,7 +56,7 @@ def test_area_is_the_mean_of_the_cut_times_where_nobody_is_censored() -> None:
     assert error == pytest.approx(cut.std() / np.sqrt(5))
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.floats(0.01, 100))
 def test_unit_of_time_and_order_of_patients_do_not_matter(seed: int, unit: float) -> None:
     random = np.random.default_rng(seed)
