@@ -159,7 +159,7 @@ def test_curve_falls_from_one_and_stays_within_its_limits(data) -> None:
     assert limited["ci_high"].max() <= 1
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(follow_up)
 def test_curve_equals_lifelines(data) -> None:
     fitted = KaplanMeierFitter().fit(*data).survival_function_["KM_estimate"]
@@ -212,7 +212,7 @@ def test_survival_at_stated_times_equals_r_and_says_where_it_ends() -> None:
     assert (dead.loc[0, "survival"], dead.loc[0, "note"]) == (0, "")
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(follow_up)
 def test_log_log_limits_equal_lifelines(data) -> None:
     fitted = KaplanMeierFitter().fit(*data).confidence_interval_
