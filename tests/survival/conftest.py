@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from survival import Endpoint
+from survival import Endpoint, SurvivalResults, SurvivalSettings, analyse
 
 
 @pytest.fixture
@@ -66,3 +66,18 @@ def study(pristine_study) -> tuple[pd.DataFrame, pd.DataFrame]:
 @pytest.fixture(scope="session")
 def overall_survival() -> dict[str, Endpoint]:
     return {"overall survival": Endpoint(time="os_months", event="os_event")}
+
+
+@pytest.fixture(scope="session")
+def analysed(pristine_study, overall_survival, tmp_path_factory) -> SurvivalResults:
+    """The study analysed with one covariate; in Oslo nobody died, so nothing is estimable there."""
+    predictions, patients = pristine_study
+    nobody_died = patients["os_event"].mask((predictions["centre"] == "Oslo").to_numpy(), 0)
+    return analyse(
+        predictions,
+        patients.assign(os_event=nobody_died),
+        overall_survival,
+        SurvivalSettings(covariates=("age",)),
+        tmp_path_factory.mktemp("survival"),
+        "cohort-1",
+    )
