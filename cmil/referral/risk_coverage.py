@@ -9,7 +9,8 @@ from scipy.special import logit
 
 from cohorts.errors import DataError
 
-_NEAR = 1e-12  # a probability of 0 or 1 has no logit
+_FARTHEST = 30.0  # logits; those of 0 and 1 lie at infinity
+_DECIMALS = 9
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,10 @@ def certainty(scores: ArrayLike, threshold: float) -> NDArray[np.float64]:
     placed = np.asarray(scores, dtype=float)
     if not ((placed >= 0) & (placed <= 1)).all():
         raise DataError("a score is missing or outside 0 to 1; a risk-coverage curve needs all")
-    ends = (_NEAR, 1 - _NEAR)
-    return np.asarray(np.abs(logit(np.clip(placed, *ends)) - logit(np.clip(threshold, *ends))))
+    ends = (-_FARTHEST, _FARTHEST)
+    apart = np.abs(np.clip(logit(placed), *ends) - np.clip(logit(threshold), *ends))
+    # 0.3 and 0.7 are equally certain about 0.5 but for rounding.
+    return np.asarray(apart.round(_DECIMALS))
 
 
 def risk_coverage(scores: ArrayLike, labels: ArrayLike, threshold: float) -> pd.DataFrame:
