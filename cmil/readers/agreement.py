@@ -1,13 +1,16 @@
 """How far readers, or a reader and the model, agree beyond chance: kappa."""
 
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm
 from scipy.stats import t as student
 
+from cmil.readers.ratings import Readings
 from cohorts.errors import DataError
 
 Weights = Literal["none", "linear", "quadratic"]
@@ -82,8 +85,8 @@ def cohen_kappa(one: ArrayLike, other: ArrayLike, weights: Weights = "none") -> 
     of_rows, of_columns = agreement @ columns, rows @ agreement
     spread = agreement * (1 - expected) - (of_rows[:, None] + of_columns[None]) * (1 - observed)
     centre = observed * expected - 2 * expected + observed
-    variance = float((shares * spread**2).sum() - centre**2) / (n * (1 - expected) ** 4)
-    se = max(variance, 0.0) ** 0.5
+    variance = float((shares * (spread - centre) ** 2).sum()) / (n * (1 - expected) ** 4)
+    se = variance**0.5
     half = float(norm.ppf(0.975)) * se
     low, high = np.clip([value - half, value + half], -1, 1)
     return Kappa(value, float(low), float(high), se, observed, expected, n, 2, method, "")
@@ -129,6 +132,52 @@ def fleiss_kappa(readings: ArrayLike) -> Kappa:
     low, high = np.clip([value - half, value + half], -1, 1)
     return Kappa(
         value, float(low), float(high), se, observed, expected, patients, readers, method, ""
+    )
+
+
+def agreement_table(
+    readings: Readings, model: ArrayLike, weights: Weights = "none"
+) -> pd.DataFrame:
+    """Kappa of the model with each reader, of each two readers, and of all readers together.
+
+    Parameters
+    ----------
+    model
+        (N,) its decisions, in the order of `readings.patients`.
+
+    Returns
+    -------
+    DataFrame
+        `one, other, kappa, ci_low, ci_high, observed, expected, patients, method, note`; in the
+        last row, where there are readers enough, "all readers" by Fleiss.
+
+    Raises
+    ------
+    DataError
+        If the model's decisions are not of as many patients.
+    """
+    said = {"model": np.asarray(model, dtype=float)}
+    said |= dict(zip(readings.readers, readings.values, strict=True))
+    pairs = [
+        (one, other, cohen_kappa(said[one], said[other], weights))
+        for one, other in combinations(said, 2)
+    ]
+    if len(readings.readers) > 2:
+        pairs.append(("all readers", "all readers", fleiss_kappa(readings.values)))
+    return pd.DataFrame(
+        {
+            "one": one,
+            "other": other,
+            "kappa": found.value,
+            "ci_low": found.ci_low,
+            "ci_high": found.ci_high,
+            "observed": found.observed,
+            "expected": found.expected,
+            "patients": found.patients,
+            "method": found.method,
+            "note": found.note,
+        }
+        for one, other, found in pairs
     )
 
 

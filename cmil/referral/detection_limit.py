@@ -61,42 +61,6 @@ class DetectionCurve:
         )
 
 
-def mixed_rows(
-    tumour: ArrayLike, background: ArrayLike, fraction: float, size: int, rng: np.random.Generator
-) -> NDArray[np.intp]:
-    """Draw the patches of a bag in which a known share is tumour, none of them twice.
-
-    Parameters
-    ----------
-    tumour, background
-        Rows of the patches to draw from: known tumour cells, and patches of negative patients.
-    fraction
-        Of tumour in the bag, rounded to whole patches.
-    size
-        Patches of the bag.
-
-    Raises
-    ------
-    DataError
-        If there are too few patches of a kind, or the fraction rounds to no tumour patch.
-    """
-    planted = round(fraction * size)
-    if fraction > 0 and planted == 0:
-        raise DataError(
-            f"a fraction of {fraction:g} is less than one of {size} patches; make larger bags"
-        )
-    rows = []
-    for name, of, count in (("tumour", tumour, planted), ("other", background, size - planted)):
-        there = np.asarray(of, dtype=np.intp)
-        if len(there) < count:
-            raise DataError(
-                f"a bag of {size} with fraction {fraction:g} takes {count} {name} patches, "
-                f"{len(there)} are there; plant less or make smaller bags"
-            )
-        rows.append(rng.choice(there, count, replace=False))
-    return np.concatenate(rows)
-
-
 def detection_by_fraction(fractions: ArrayLike, detected: ArrayLike) -> pd.DataFrame:
     """Share of bags detected at each planted fraction, 0 included: that is the false alarms.
 

@@ -1,6 +1,6 @@
 """How many patches are enough: what the score does when fewer of them are seen."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -89,13 +89,47 @@ def subset_scores(
     )
 
 
+def score_parts(
+    bundle: "ModelBundle",
+    bags: Mapping[str, "PatientBag"],
+    seed: int,
+    sizes: Sequence[int] = SIZES,
+    draws: int = 20,
+) -> pd.DataFrame:
+    """Score random parts of every patient's bag by the frozen models.
+
+    Parameters
+    ----------
+    bags
+        patient_id -> bag.
+    seed
+        The study's; a patient's draws do not depend on who else is scored.
+
+    Returns
+    -------
+    DataFrame
+        `patient_id, patches, draw, score, whole`; see `subset_scores`.
+    """
+    tables = [
+        subset_scores(
+            subset_scorer(bundle, patient, bag),
+            len(bag),
+            np.random.default_rng([seed, *patient.encode()]),
+            sizes,
+            draws,
+        ).assign(patient_id=patient)
+        for patient, bag in bags.items()
+    ]
+    return pd.concat(tables, ignore_index=True)
+
+
 def stability(scores: pd.DataFrame, threshold: float) -> pd.DataFrame:
     """Summarise over patients how much the score varies at each number of patches.
 
     Parameters
     ----------
     scores
-        `patient_id, patches, draw, score, whole`: `subset_scores` of each patient.
+        `patient_id, patches, draw, score, whole`, as `score_parts` gives them.
     threshold
         Locked: a score of at least this is a decision for metastasis.
 

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from cmil.readers.agreement import cohen_kappa, fleiss_kappa
+from cmil.readers.agreement import agreement_table, cohen_kappa, fleiss_kappa
+from cmil.readers.ratings import Readings
 from cohorts.errors import DataError
 
 # Answers of 91 couples, Hout et al. 1987, as in R's vcd::SexualFun.
@@ -122,3 +123,19 @@ def test_readings_of_different_patients_are_refused() -> None:
         cohen_kappa([1, 0], [1])
     with pytest.raises(DataError, match="two readers"):
         fleiss_kappa([[1, 0]])
+
+
+def test_table_pairs_the_model_with_each_reader_and_readers_with_each_other() -> None:
+    said = np.array([[1, 0, 1, 0], [1, 0, 0, 0], [1, 1, 1, 0]], dtype=float)
+    table = agreement_table(Readings(("X", "Y", "Z"), tuple("abcd"), said), [1, 0, 1, 0])
+    assert list(zip(table["one"], table["other"], strict=True)) == [
+        ("model", "X"),
+        ("model", "Y"),
+        ("model", "Z"),
+        ("X", "Y"),
+        ("X", "Z"),
+        ("Y", "Z"),
+        ("all readers", "all readers"),
+    ]
+    assert table.loc[0, "kappa"] == 1
+    assert table.loc[1, "kappa"] == pytest.approx(0.5)  # (0.75 - 0.5) / (1 - 0.5)

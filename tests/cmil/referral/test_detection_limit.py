@@ -5,7 +5,10 @@ import pytest
 from scipy.special import logit
 from scipy.stats import norm
 
-from cmil.referral.detection_limit import detection_by_fraction, detection_curve, mixed_rows
+from cmil.referral.detection_limit import (
+    detection_by_fraction,
+    detection_curve,
+)
 from cohorts.errors import DataError, SettingsError
 
 # Beetles killed by carbon disulphide, Bliss 1935; Dobson & Barnett 2008, Table 7.2.
@@ -100,17 +103,6 @@ def test_negative_bags_are_false_alarms_only() -> None:
     assert detection_curve(*with_none).limit == detection_curve(fractions, detected, patients).limit
     table = detection_by_fraction(with_none[0], with_none[1])
     assert tuple(table.iloc[0][["fraction", "detected", "bags"]]) == (0, 1, 1)
-
-
-def test_mixed_bag_holds_the_share_asked_for() -> None:
-    rng = np.random.default_rng(0)
-    rows = mixed_rows(np.arange(10), np.arange(100, 300), 0.05, 100, rng)
-    assert len(np.unique(rows)) == 100
-    assert (rows < 10).sum() == 5
-    with pytest.raises(DataError, match="takes 20 tumour patches, 10 are there"):
-        mixed_rows(np.arange(10), np.arange(100, 300), 0.2, 100, rng)
-    with pytest.raises(DataError, match="less than one of 100"):
-        mixed_rows(np.arange(10), np.arange(100, 300), 0.001, 100, rng)
 
 
 def test_refuses_fractions_that_are_none() -> None:

@@ -9,7 +9,13 @@ import torch
 from cmil.bundle import ModelBundle
 from cmil.patient_bags import PatientBag, PatientBags
 from cmil.prediction import predict_patient
-from cmil.referral.patch_number import patches_needed, stability, subset_scorer, subset_scores
+from cmil.referral.patch_number import (
+    patches_needed,
+    score_parts,
+    stability,
+    subset_scorer,
+    subset_scores,
+)
 from cohorts.errors import DataError
 
 
@@ -51,6 +57,17 @@ def test_spread_of_a_mean_is_that_of_sampling_without_replacement() -> None:
         expected = values.std(ddof=1) / math.sqrt(size) * math.sqrt(1 - size / 400)
         assert found == pytest.approx(expected, rel=0.05)
     assert (drawn["whole"] == values.mean()).all()
+
+
+def test_parts_of_a_patient_do_not_depend_on_the_others(
+    trained: tuple[ModelBundle, Path], toy_bags: PatientBags
+) -> None:
+    bundle = trained[0]
+    both = {patient: toy_bags.bags[patient] for patient in ("P00", "P20")}
+    table = score_parts(bundle, both, seed=1, sizes=(2, 5), draws=3)
+    alone = score_parts(bundle, {"P20": both["P20"]}, seed=1, sizes=(2, 5), draws=3)
+    assert len(table) == 12
+    pd.testing.assert_frame_equal(table[table["patient_id"] == "P20"].reset_index(drop=True), alone)
 
 
 def scores(draws: dict[str, list[float]], whole: float) -> pd.DataFrame:
