@@ -26,6 +26,14 @@ class Power:
     level: float
     method: str
 
+    @property
+    def text(self) -> str:
+        """One sentence for the protocol."""
+        return (
+            f"{self.cases:g} patients with and {self.controls:g} without metastasis give power "
+            f"{self.power:.3f} at two-sided level {self.level:g}: {self.method}."
+        )
+
 
 def se_hanley_mcneil(auc: float, cases: float, controls: float) -> float:
     """Give the standard error for exponential scores; Hanley & McNeil 1982 (Radiology 143:29)."""
@@ -37,7 +45,7 @@ def se_hanley_mcneil(auc: float, cases: float, controls: float) -> float:
 def variance_obuchowski(auc: float, controls_per_case: float) -> float:
     """Variance of the AUC times the number of cases, for binormal scores.
 
-    Obuchowski, Lieber & Wians 2004 (Clin. Chem. 50:1118), eq. 3, as `pROC::power.roc.test` has it.
+    Obuchowski, Lieber & Wians 2004 (Clin. Chem. 50:1118), as `pROC::power.roc.test` has it.
     """
     a = 1.414 * float(norm.ppf(auc))
     at = 0.0099 * math.exp(-(a**2) / 2)
@@ -120,7 +128,7 @@ def cases_for_auc_width_from_pilot(
 def power_of_auc(auc: float, cases: float, controls: float, level: float = 0.05) -> Power:
     """Power to tell an AUC from 0.5, two-sided; `pROC::power.roc.test(auc, ncases, ncontrols)`.
 
-    Obuchowski, Lieber & Wians 2004, eq. 2.
+    Obuchowski, Lieber & Wians 2004 (Clin. Chem. 50:1118).
 
     Raises
     ------
@@ -143,7 +151,7 @@ def cases_for_auc(
 ) -> SampleSize:
     """Patients to tell an AUC from 0.5, two-sided; `pROC::power.roc.test(auc, power, kappa)`.
 
-    Obuchowski, Lieber & Wians 2004, eq. 2.
+    Obuchowski, Lieber & Wians 2004 (Clin. Chem. 50:1118).
 
     Raises
     ------
@@ -175,7 +183,7 @@ def cases_for_auc_difference(
 ) -> SampleSize:
     """Patients to tell the AUCs of two models, both of which score everyone, two-sided.
 
-    Obuchowski & McClish 1997 (Stat. Med. 16:1529), eq. 4, with binormal variances.
+    Obuchowski & McClish 1997 (Stat. Med. 16:1529), with binormal variances.
 
     Parameters
     ----------

@@ -1,11 +1,14 @@
 """How many patients sensitivity and specificity need: for narrow intervals, or to be compared."""
 
 import math
+from typing import Literal
 
 from scipy.stats import norm
 
 from cmil.planning.sample_size import SampleSize, check_share, sample_size
 from cohorts.errors import SettingsError
+
+Measure = Literal["sensitivity", "specificity"]
 
 
 def cases_for_decision_width(
@@ -13,7 +16,7 @@ def cases_for_decision_width(
 ) -> SampleSize:
     """Patients for 95% intervals of sensitivity and specificity within `half_width`.
 
-    Buderer 1996 (Acad. Emerg. Med. 3:895), eq. 3 and 6: patients are taken as they come, so that
+    Buderer 1996 (Acad. Emerg. Med. 3:895): patients are taken as they come, so that
     both classes must be reached at the prevalence.
 
     Raises
@@ -40,26 +43,39 @@ def cases_for_decision_width(
     )
 
 
-def pairs_for_difference(
-    difference: float, discordant: float, power: float, level: float = 0.05
-) -> int:
-    """Patients of a class in which McNemar's test sees a difference of two decisions.
+def patients_for_paired_decisions(
+    measure: Measure,
+    difference: float,
+    discordant: float,
+    power: float,
+    prevalence: float,
+    level: float = 0.05,
+) -> SampleSize:
+    """Patients to tell the sensitivities, or specificities, of two models or of model and reader.
 
-    Connor 1987 (Biometrics 43:207), eq. 3; `MESS::power_mcnemar_test(method = "normal")`.
+    Both decide on everyone; McNemar's test. Connor 1987 (Biometrics 43:207), with the formula of
+    R's `MESS::power_mcnemar_test(method = "normal")`.
 
     Parameters
     ----------
+    measure
+        Which of the two is compared: patients with, or without, metastasis must be that many.
     difference
-        Of sensitivities, or specificities.
+        Of the two.
     discordant
-        Share of patients that the two decide differently; at least the difference.
+        Share of the class that the two decide differently; at least the difference.
 
     Raises
     ------
     SettingsError
         If a number is out of range, or fewer patients are discordant than the difference needs.
     """
-    for name, value in (("discordant", discordant), ("power", power), ("level", level)):
+    for name, value in (
+        ("discordant", discordant),
+        ("power", power),
+        ("level", level),
+        ("prevalence", prevalence),
+    ):
         check_share(name, value)
     if not 0 < abs(difference) <= discordant:
         raise SettingsError(
@@ -68,25 +84,12 @@ def pairs_for_difference(
         )
     reach = float(norm.ppf(1 - level / 2)) * math.sqrt(discordant)
     reach += float(norm.ppf(power)) * math.sqrt(discordant - difference**2)
-    return math.ceil((reach / difference) ** 2 - 1e-6)
-
-
-def patients_for_paired_sensitivities(
-    difference: float, discordant: float, power: float, prevalence: float, level: float = 0.05
-) -> SampleSize:
-    """Patients to tell the sensitivities of two models, or of model and reader; see above.
-
-    Raises
-    ------
-    SettingsError
-        As `pairs_for_difference`, or if the prevalence does not lie between 0 and 1.
-    """
-    check_share("prevalence", prevalence)
-    cases = pairs_for_difference(difference, discordant, power, level)
+    of_class = math.ceil((reach / difference) ** 2 - 1e-6)
+    ratio = (1 - prevalence) / prevalence
     return sample_size(
-        cases,
-        (1 - prevalence) / prevalence,
-        f"sensitivities that differ by {difference:g} with {discordant:g} of patients with "
-        f"metastasis decided differently, McNemar's test, power {power:g}, two-sided level "
-        f"{level:g}, at prevalence {prevalence:g}; Connor 1987",
+        of_class if measure == "sensitivity" else of_class / ratio,
+        ratio,
+        f"a difference in {measure} of {difference:g} with {discordant:g} of the class decided "
+        f"differently, McNemar's test, power {power:g}, two-sided level {level:g}, at prevalence "
+        f"{prevalence:g}; Connor 1987",
     )

@@ -44,7 +44,7 @@ def cohen_kappa(one: ArrayLike, other: ArrayLike, weights: Weights = "none") -> 
     """Kappa of two readers.
 
     Cohen 1960 and 1968 with the non-null variance of Fleiss, Cohen & Everitt 1969 (Psychol. Bull.
-    72:323, eq. 8 and 13). Equals R's `vcd::Kappa` (linear: "Equal-Spacing", quadratic:
+    72:323). Equals R's `vcd::Kappa` (linear: "Equal-Spacing", quadratic:
     "Fleiss-Cohen") and `psych::cohen.kappa`, which space observed categories equally. Limits are
     cut at -1 and 1.
 

@@ -76,7 +76,7 @@ def obuchowski_rockette(
 ) -> MultireaderAuc:
     """Analyse (T, R) AUCs whose (TR, TR) covariance over patients is known.
 
-    Hillis 2007, eq. 6 to 9 and 18; single tests by `mean_of_readers`.
+    Hillis 2007; single tests by `mean_of_readers`.
 
     Raises
     ------
@@ -114,7 +114,7 @@ def mean_of_readers(
 ) -> tuple[float, float]:
     """Give the standard error of the mean of (R,) readers' values, and its degrees of freedom.
 
-    Hillis, Berbaum & Metz 2008 (Acad. Radiol. 15:647), eq. 9.
+    Hillis, Berbaum & Metz 2008 (Acad. Radiol. 15:647).
 
     Parameters
     ----------

@@ -56,7 +56,7 @@ def mcnemar(only_one: int, only_other: int) -> McNemar:
 
     `chi2` and `p_asymptotic` equal R's `stats::mcnemar.test(correct = FALSE)`, `p_exact` equals
     `binom.test(only_one, only_one + only_other)$p.value`; mid-p as Fagerland et al. 2013 (BMC Med.
-    Res. Methodol. 13:91, eq. 6).
+    Res. Methodol. 13:91).
     """
     discordant, fewer = only_one + only_other, min(only_one, only_other)
     if not discordant:

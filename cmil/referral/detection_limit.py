@@ -81,7 +81,7 @@ def detection_by_fraction(fractions: ArrayLike, detected: ArrayLike) -> pd.DataF
 def detection_curve(
     fractions: ArrayLike, detected: ArrayLike, patients: ArrayLike, target: float = 0.95
 ) -> DetectionCurve:
-    """Fit the detection curve and its limit, as CLSI EP17-A2 section 5.5 with a logit link.
+    """Fit the detection curve and its limit, after CLSI EP17-A2 with a logit link.
 
     The point estimates equal R's `glm(detected ~ log10(fraction), binomial)`; the variance is
     `sandwich::vcovCL(fit, patients)`; the interval of the limit is Fieller's 1954 (JRSS B 16:175),

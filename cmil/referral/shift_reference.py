@@ -37,8 +37,11 @@ class ShiftReference:
         `centre, patients, distance, p, verdict` of each development centre against the others,
         with everything fitted on those only.
     false_alarms_of_centres
-        Development centres called "too far", each judged by the others; of random splits
-        likewise, `false_alarms_of_splits`.
+        Development centres called "too far", each judged by a limit and a reference made of the
+        others only. Of K centres that are alike, another is farthest with probability
+        1 / (K + 1).
+    false_alarms_of_splits, differs_in_splits
+        Random splits called "too far", and of p below 0.05.
     note
         What the reference cannot say; empty otherwise.
     """
@@ -106,23 +109,21 @@ def fit_shift_reference(
         )
     of_splits = _random_splits(rows, rng, splits)
     of_centres = _centres_left_out(rows, places, rng)
-    known = of_centres["distance"].dropna().to_numpy()
+    comparable = of_centres.dropna(subset="distance")
     notes = []
-    if len(known) >= _CENTRES_TO_COMPARE:
-        too_far = float(known.max())
+    if len(comparable) >= _CENTRES_TO_COMPARE:
+        too_far = float(comparable["distance"].max())
         judged = [
-            p < LEVEL and distance > np.delete(known, number).max()
-            for number, (distance, p) in enumerate(
-                of_centres.dropna(subset="distance")[["distance", "p"]].to_numpy()
-            )
+            p < LEVEL and distance > _farthest_of(rows[places != centre], places[places != centre])
+            for centre, distance, p in comparable[["centre", "distance", "p"]].to_numpy()
         ]
         false_alarms = wilson(int(sum(judged)), len(judged))
     else:
         too_far = float(np.quantile(of_splits["distance"], 1 - LEVEL))
         false_alarms = wilson(0, 0)
         notes.append(
-            f"{len(known)} development centre(s) of {FEWEST} patients or more against others: how "
-            "far centres lie apart is not known, so any other centre may be called too far"
+            f"{len(comparable)} development centre(s) of {FEWEST} patients or more against others: "
+            "how far centres lie apart is not known, so any other centre may be called too far"
         )
     differs = of_splits["p"] < LEVEL
     mean, scale = _scale_of(rows)
@@ -153,6 +154,22 @@ def _random_splits(
         members[rng.choice(len(rows), held_out, replace=False)] = True
         found.append(_held_out(rows, members, rng, _PERMUTATIONS_OF_A_SPLIT))
     return pd.DataFrame(found, columns=["distance", "p"])
+
+
+def _farthest_of(rows: NDArray[np.float64], places: NDArray[np.str_]) -> float:
+    """Largest distance of a centre from the others of them."""
+    sizes = {centre: int((places == centre).sum()) for centre in np.unique(places)}
+    return max(
+        _left_out(rows, places == centre)
+        for centre, size in sizes.items()
+        if size >= FEWEST and len(rows) - size >= FEWEST
+    )
+
+
+def _left_out(rows: NDArray[np.float64], members: NDArray[np.bool_]) -> float:
+    mean, scale = _scale_of(rows[~members])
+    distances = pairwise_distances((rows - mean) / scale)
+    return float(energy_distances(distances, members[None])[0])
 
 
 def _centres_left_out(

@@ -41,7 +41,7 @@ def test_subset_is_scored_as_a_bag_of_its_own(
 
 
 def test_spread_of_a_mean_is_that_of_sampling_without_replacement() -> None:
-    """sd / sqrt(n) * sqrt(1 - n / N), Cochran 1977, eq. 2.21."""
+    """sd / sqrt(n) * sqrt(1 - n / N), Cochran 1977, theorem 2.2."""
     rng = np.random.default_rng(0)
     values = rng.normal(size=400)
     drawn = subset_scores(
