@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from scipy.optimize import brentq
 from scipy.special import chdtrc, chdtri
 
 from survival.cox_design import NotEstimableError, design
@@ -221,6 +220,8 @@ def _profile(sets: RiskSets, x: Floats, best: _Penalised, term: int) -> Callable
 
 def _limit(sets: RiskSets, x: Floats, best: _Penalised, term: int, direction: int) -> float:
     """Where the profile lies half a chi-squared quantile below the maximum; infinite if nowhere."""
+    from scipy.optimize import brentq
+
     loglik = _profile(sets, x, best, term)
     centre = float(best.coefficients[term])
     widest = WIDEST_PREDICTOR / 2 / float(np.ptp(x[:, term]))

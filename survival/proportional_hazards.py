@@ -6,7 +6,6 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 from scipy.special import ndtr, ndtri
-from scipy.stats import rankdata
 
 from cohorts.errors import SettingsError
 from survival.cox_design import NotEstimableError, SeparationError
@@ -204,6 +203,8 @@ def _transform(model: CoxModel, transform: Transform) -> Floats:
     if transform == "log":
         return np.log(time)
     if transform == "rank":
+        from scipy.stats import rankdata
+
         return np.asarray(rankdata(time), dtype=np.float64)
     late = np.isfinite(model.sets.entry).all()
     sets = risk_sets(time, model.sets.event, model.sets.entry if late else None)
