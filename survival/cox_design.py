@@ -58,7 +58,7 @@ def design(
     _refuse_constant(names, x, scale)
     standard = (x - centre) / scale
     start = partial_likelihood(sets, standard, np.zeros(len(names)))
-    _refuse_singular(names, start.information, len(sets.deaths))
+    refuse_singular(names, start.information, len(sets.deaths))
     return Design(names, sets, standard, centre, scale)
 
 
@@ -80,8 +80,14 @@ def _refuse_constant(names: tuple[str, ...], x: Floats, scale: Floats) -> None:
             raise NotEstimableError(f'"{name}" is the same for all {len(x)} patients')
 
 
-def _refuse_singular(names: tuple[str, ...], information: Floats, events: int) -> None:
-    """Without any effect assumed, only collinear columns make the information singular."""
+def refuse_singular(names: tuple[str, ...], information: Floats, events: int) -> None:
+    """Raise where the information (p, p) of coefficients per standard deviation is singular.
+
+    Raises
+    ------
+    NotEstimableError
+        If a column never differs at an event, or columns are collinear; they are named.
+    """
     # Each is the number of events times a variance of at most about 1.
     variance = np.diag(information)
     for name, size in zip(names, variance, strict=True):

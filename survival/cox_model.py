@@ -1,7 +1,8 @@
 """Cox regression by Newton's method: coefficients, covariance, robust covariance and tests."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -24,9 +25,26 @@ _IMPLAUSIBLE = 10.0
 _CONVERGED = 1e-9
 _MOST_STEPS = 60
 _MOST_HALVINGS = 30
-# Beyond it a hazard relative to the largest is no longer a double.
-WIDEST_PREDICTOR = 500.0
 _Z = float(ndtri(0.975))
+
+
+class Differentiable(Protocol):
+    """A log likelihood at some coefficients: its value, slope (p,) and curvature (p, p)."""
+
+    @property
+    def loglik(self) -> float:
+        """Log likelihood."""
+
+    @property
+    def score(self) -> Floats:
+        """Its first derivative (p,)."""
+
+    @property
+    def information(self) -> Floats:
+        """Its second derivative, negated (p, p)."""
+
+
+_Evaluated = TypeVar("_Evaluated", bound=Differentiable)
 
 
 class ChiSquared(NamedTuple):
@@ -135,9 +153,11 @@ def fit_cox(
         time, event, covariates, entry=entry, strata=strata, weights=weights, ties=ties
     )
     null = partial_likelihood(sets, standard, np.zeros(len(names)))
-    coefficients, best, converged = _maximise(sets, standard, null)
+    coefficients, best, converged = maximise(
+        lambda beta: partial_likelihood(sets, standard, beta), np.zeros(len(names))
+    )
     covariance = _inverse(best.information)
-    _refuse_monotone(names, coefficients, covariance)
+    refuse_monotone(names, coefficients, covariance)
     if not converged:
         raise NotEstimableError(f"Newton's method did not converge in {_MOST_STEPS} steps")
 
@@ -206,17 +226,31 @@ def wald_test(coefficients: Floats, variance: Floats) -> ChiSquared:
     return chi_squared(float(statistic), len(coefficients))
 
 
-def _maximise(sets: RiskSets, x: Floats, start: Likelihood) -> tuple[Floats, Likelihood, bool]:
-    """Newton's method; a step that lowers the likelihood is halved."""
-    coefficients, here = np.zeros(x.shape[1]), start
+def maximise(
+    likelihood: Callable[[Floats], _Evaluated], start: Floats
+) -> tuple[Floats, _Evaluated, bool]:
+    """Climb a concave log likelihood by Newton's method; a step that lowers it is halved.
+
+    Parameters
+    ----------
+    likelihood
+        Value, slope and curvature at some coefficients; minus infinity where there is none.
+    start
+        Coefficients to start from (p,).
+
+    Returns
+    -------
+    tuple
+        Coefficients (p,), the likelihood there, and whether nothing is left to gain.
+    """
+    coefficients, here = start, likelihood(start)
     for _ in range(_MOST_STEPS):
         step = _inverse(here.information) @ here.score
         gain = float(here.score @ step)
         for _ in range(_MOST_HALVINGS):
-            if np.ptp(x @ (coefficients + step)) < WIDEST_PREDICTOR:
-                there = partial_likelihood(sets, x, coefficients + step)
-                if there.loglik >= here.loglik - 1e-10 * abs(here.loglik):
-                    break
+            there = likelihood(coefficients + step)
+            if there.loglik >= here.loglik - 1e-10 * abs(here.loglik):
+                break
             step = step / 2
         else:
             return coefficients, here, False
@@ -244,7 +278,14 @@ def _inverse(information: Floats) -> Floats:
         raise SeparationError("the likelihood has no maximum (separation)") from None
 
 
-def _refuse_monotone(names: tuple[str, ...], coefficients: Floats, covariance: Floats) -> None:
+def refuse_monotone(names: tuple[str, ...], coefficients: Floats, covariance: Floats) -> None:
+    """Raise where coefficients per standard deviation, or their errors, are beyond belief.
+
+    Raises
+    ------
+    SeparationError
+        If there is such a term; it is named.
+    """
     size = np.maximum(np.abs(coefficients), np.sqrt(np.abs(np.diag(covariance))))
     endless = [f'"{name}"' for name, s in zip(names, size, strict=True) if not s < _IMPLAUSIBLE]
     if endless:

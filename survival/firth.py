@@ -9,8 +9,9 @@ from numpy.typing import ArrayLike
 from scipy.special import chdtrc, chdtri
 
 from survival.cox_design import NotEstimableError, design
-from survival.cox_model import WIDEST_PREDICTOR, ChiSquared, chi_squared
+from survival.cox_model import ChiSquared, chi_squared
 from survival.partial_likelihood import (
+    WIDEST_PREDICTOR,
     Floats,
     Likelihood,
     RiskSets,
@@ -18,7 +19,7 @@ from survival.partial_likelihood import (
     partial_likelihood,
 )
 
-_CONVERGED = 1e-14
+_CONVERGED = 1e-12
 _MOST_STEPS = 500
 _MOST_HALVINGS = 40
 # As coxphf's `maxstep`, in standard deviations.
@@ -147,7 +148,7 @@ def firth_table(model: FirthModel) -> pd.DataFrame:
 def _penalised(sets: RiskSets, x: Floats, coefficients: Floats) -> _Penalised:
     at = partial_likelihood(sets, x, coefficients)
     sign, size = np.linalg.slogdet(at.information)
-    if sign <= 0:
+    if not (np.isfinite(at.loglik) and sign > 0):
         return _Penalised(coefficients, -np.inf, at.score, at.information)
     slope = at.score + _penalty_slope(sets, x, at) / 2
     return _Penalised(coefficients, at.loglik + size / 2, slope, at.information)
@@ -190,10 +191,9 @@ def _maximise(
             return here
         step *= min(1.0, _LONGEST_STEP / float(np.abs(step).max()))
         for _ in range(_MOST_HALVINGS):
-            if np.ptp(x @ (here.coefficients + step)) < WIDEST_PREDICTOR:
-                there = _penalised(sets, x, here.coefficients + step)
-                if there.loglik > here.loglik:
-                    break
+            there = _penalised(sets, x, here.coefficients + step)
+            if there.loglik > here.loglik:
+                break
             step = step / 2
         else:
             # No step, however short, gains: the maximum within the precision of the sums.

@@ -14,6 +14,9 @@ Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
 Ties = Literal["efron", "breslow"]
 
+# Beyond it a hazard relative to the largest is no longer a double.
+WIDEST_PREDICTOR = 500.0
+
 
 @dataclass(frozen=True)
 class RiskSets:
@@ -198,6 +201,7 @@ def partial_likelihood(sets: RiskSets, x: Floats, coefficients: Floats) -> Likel
     """Evaluate Cox's log partial likelihood with tied events (Efron 1977, J Am Stat Assoc 72:557).
 
     With weights as in R's `coxph`: Therneau & Grambsch 2000, Modeling Survival Data, section 3.3.
+    Coefficients whose hazards differ by more than exp(500) have likelihood 0.
 
     Parameters
     ----------
@@ -205,6 +209,9 @@ def partial_likelihood(sets: RiskSets, x: Floats, coefficients: Floats) -> Likel
         Covariates of the sorted rows (n, p), best centred.
     """
     predictor = x @ coefficients
+    if np.ptp(predictor) > WIDEST_PREDICTOR:
+        none = np.full(len(coefficients), np.nan)
+        return Likelihood(-np.inf, none, np.diag(none), none, none, none)
     # The hazard of a stratum has no unit: its largest is set to 1, so that none overflows.
     predictor -= np.maximum.reduceat(predictor, sets.stratum_start)[sets.stratum]
     risk = sets.weight * np.exp(predictor)

@@ -1,20 +1,17 @@
-"""Whether hazards are proportional, and how a hazard ratio changes with time if they are not."""
+"""Whether hazards are proportional: the exact score test, and the residuals that show it."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import pandas as pd
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtri
 
-from cohorts.errors import SettingsError
-from survival.cox_design import NotEstimableError, SeparationError
-from survival.cox_model import CoxModel, chi_squared, fit_cox
+from survival.cox_model import CoxModel, chi_squared
 from survival.partial_likelihood import Floats, risk_set_covariances, risk_sets
 from survival.spline import restricted_cubic_spline
 
 Transform = Literal["km", "identity", "log", "rank"]
-Form = Literal["log time", "step"]
 
 _Z = float(ndtri(0.975))
 _SMOOTH_POINTS = 40
@@ -45,27 +42,6 @@ class ProportionalHazards:
     smooth: pd.DataFrame
     transform: Transform
     method: str
-
-
-@dataclass(frozen=True)
-class TimeVaryingEffect:
-    """A hazard ratio that changes with time.
-
-    Attributes
-    ----------
-    table
-        `period, time, hr, ci_low, ci_high`: at the quartiles of the event times, or before and
-        after the step; 95 % Wald intervals. Empty where not estimable.
-    p
-        Wald test that the hazard ratio does not change; NaN where not estimable.
-    method, note
-        What was fitted; and why there is no estimate, or empty.
-    """
-
-    table: pd.DataFrame
-    p: float
-    method: str
-    note: str
 
 
 def proportional_hazards_test(model: CoxModel, transform: Transform = "km") -> ProportionalHazards:
@@ -118,83 +94,6 @@ def proportional_hazards_test(model: CoxModel, transform: Transform = "km") -> P
     )
 
 
-def time_varying_effect(
-    model: CoxModel, term: str, form: Form = "log time", step: float | None = None
-) -> TimeVaryingEffect:
-    """Let the coefficient of one term change with time, the others staying as they are.
-
-    Each patient's time is cut into intervals (start, stop] as by R's `survSplit`, and the term is
-    multiplied by the logarithm of time, or by whether time is past the step; the model is then
-    `coxph(Surv(start, stop, event) ~ ...)`. Log time needs a row for each patient at each event.
-
-    Parameters
-    ----------
-    model
-        A model of `survival.cox_model.fit_cox`.
-    term
-        Name of the term.
-    form
-        "log time" or "step".
-    step
-        Time of the step, in the unit of the model's; the median event time by default.
-
-    Raises
-    ------
-    SettingsError
-        If the model has no such term.
-    """
-    if term not in model.terms:
-        raise SettingsError(f'"{term}" is no term of the model; it has {", ".join(model.terms)}')
-    sets = model.sets
-    times = np.sort(sets.time[sets.deaths])
-    cut = float(np.median(times)) if step is None else step
-    logs = form == "log time"
-    rows, start, stop = _episodes(model, np.unique(times) if logs else np.array([cut]))
-    past = np.log(stop) if logs else (stop > cut).astype(float)
-    position = model.terms.index(term)
-    shift = float(past.mean()) if logs else 0.0
-    covariates = pd.DataFrame(model.x[rows], columns=list(model.terms))
-    covariates["by time"] = covariates[term] * (past - shift)
-    method = f"Cox, {term} times {'log(time)' if logs else f'(time > {cut:g})'}, Wald"
-    try:
-        fitted = fit_cox(
-            stop,
-            sets.event[rows] & (stop == sets.time[rows]),
-            covariates,
-            entry=start,
-            strata=sets.stratum[rows],
-            weights=sets.weight[rows],
-        )
-    except NotEstimableError as reason:
-        kind = "separation within a period" if isinstance(reason, SeparationError) else str(reason)
-        empty = pd.DataFrame(columns=["period", "time", "hr", "ci_low", "ci_high"])
-        return TimeVaryingEffect(empty, float("nan"), method, f"not estimable: {kind}")
-    pair = [position, len(model.terms)]
-    beta, variance = fitted.coefficients[pair], fitted.covariance[np.ix_(pair, pair)]
-    if logs:
-        shown = np.quantile(times, [0.25, 0.5, 0.75])
-        direction = np.column_stack([np.ones(3), np.log(shown) - shift])
-        names = ("1st quartile", "median", "3rd quartile")
-        periods = [f"at the {name} of event times" for name in names]
-    else:
-        shown = np.array([cut, cut])
-        direction = np.array([[1.0, 0.0], [1.0, 1.0]])
-        periods = [f"up to {cut:g}", f"after {cut:g}"]
-    log_hr = direction @ beta
-    error = np.sqrt(np.einsum("ki,ij,kj->k", direction, variance, direction))
-    table = pd.DataFrame(
-        {
-            "period": periods,
-            "time": shown,
-            "hr": np.exp(log_hr),
-            "ci_low": np.exp(log_hr - _Z * error),
-            "ci_high": np.exp(log_hr + _Z * error),
-        }
-    )
-    p = float(2 * ndtr(-abs(beta[1]) / np.sqrt(variance[1, 1])))
-    return TimeVaryingEffect(table, p, method, "")
-
-
 def _transform(model: CoxModel, transform: Transform) -> Floats:
     """Transform the time of each sorted row (n,)."""
     time = model.sets.time
@@ -245,20 +144,3 @@ def _smooth(
         for j, term in enumerate(model.terms)
     ]
     return pd.concat(parts, ignore_index=True)[columns]
-
-
-def _episodes(
-    model: CoxModel, cuts: Floats
-) -> tuple[np.ndarray[tuple[int], np.dtype[np.intp]], Floats, Floats]:
-    """Cut each sorted row at `cuts`: position of its row, start and stop of each interval."""
-    sets = model.sets
-    low = np.searchsorted(cuts, sets.entry, side="right")
-    high = np.searchsorted(cuts, sets.time, side="left")
-    count = high - low + 1
-    rows = np.repeat(np.arange(len(sets.time)), count)
-    number = np.arange(len(rows)) - np.repeat(np.cumsum(count) - count, count)
-    edge = low[rows] + number
-    padded = np.concatenate([[-np.inf], cuts, [np.inf]])
-    start = np.maximum(padded[edge], sets.entry[rows])
-    stop = np.minimum(padded[edge + 1], sets.time[rows])
-    return rows, start, stop

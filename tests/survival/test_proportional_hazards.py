@@ -1,15 +1,13 @@
-"""Tests of proportional hazards against R's cox.zph, and effects that change with time."""
+"""Tests of proportional hazards against R's cox.zph."""
 
 import numpy as np
 import pandas as pd
 import pytest
-from lifelines import CoxTimeVaryingFitter
 from lifelines.datasets import load_lung, load_rossi
 from lifelines.utils import to_episodic_format
 
-from cohorts.errors import SettingsError
 from survival.cox_model import fit_cox
-from survival.proportional_hazards import proportional_hazards_test, time_varying_effect
+from survival.proportional_hazards import proportional_hazards_test
 
 
 @pytest.fixture(scope="module")
@@ -78,56 +76,6 @@ def test_residuals_average_to_the_coefficient(rossi_model) -> None:
     age = found.smooth[found.smooth["term"] == "age"]
     assert age["log_hr"].iloc[0] > age["log_hr"].iloc[-1]
     assert (age["ci_low"] < age["log_hr"]).all()
-
-
-def test_effect_by_log_time_equals_lifelines(rossi_model) -> None:
-    rossi = load_rossi()[["week", "arrest", "fin", "age", "prio"]]
-    rows = to_episodic_format(rossi, "week", "arrest")
-    rows["trend"] = rows["age"] * np.log(rows["stop"])
-    theirs = CoxTimeVaryingFitter().fit(
-        rows, id_col="id", event_col="arrest", start_col="start", stop_col="stop"
-    )
-    found = time_varying_effect(rossi_model, "age")
-    assert found.p == pytest.approx(theirs.summary.loc["trend", "p"], rel=1e-4)
-    log_hr = theirs.params_["age"] + theirs.params_["trend"] * np.log(found.table["time"])
-    assert np.log(found.table["hr"]).to_numpy() == pytest.approx(log_hr.to_numpy(), abs=1e-5)
-    direction = np.array([1, np.log(28)])
-    both = [list(theirs.params_.index).index(name) for name in ("age", "trend")]
-    variance_of_both = theirs.variance_matrix_.to_numpy()[np.ix_(both, both)]
-    variance = direction @ variance_of_both @ direction
-    middle = found.table.iloc[1]
-    half_width = np.log(middle["ci_high"] / middle["ci_low"]) / 2
-    assert half_width == pytest.approx(1.959964 * np.sqrt(variance), rel=1e-4)
-
-
-def test_step_of_a_lone_covariate_equals_the_two_periods_apart() -> None:
-    """Cut at 30, follow-up before and after the step are two studies that share nothing."""
-    rossi = load_rossi()
-    model = fit_cox(rossi["week"], rossi["arrest"], rossi[["age"]])
-    found = time_varying_effect(model, "age", "step", 30.0)
-    early = (rossi["week"] <= 30) & (rossi["arrest"] == 1)
-    first = fit_cox(np.minimum(rossi["week"], 30), early, rossi[["age"]])
-    late = rossi[rossi["week"] > 30]
-    second = fit_cox(late["week"], late["arrest"], late[["age"]])
-    expected = np.exp([first.coefficients[0], second.coefficients[0]])
-    assert found.table["hr"].to_numpy() == pytest.approx(expected, rel=1e-6)
-    assert found.table["period"].tolist() == ["up to 30", "after 30"]
-    error = np.sqrt(second.covariance[0, 0])
-    assert np.log(found.table["ci_high"] / found.table["hr"])[1] == pytest.approx(
-        1.959964 * error, rel=1e-5
-    )
-
-
-def test_step_without_events_after_it_is_not_estimable(rossi_model) -> None:
-    found = time_varying_effect(rossi_model, "age", "step", 52.0)
-    assert found.table.empty
-    assert np.isnan(found.p)
-    assert found.note.startswith("not estimable")
-
-
-def test_unknown_term_is_refused(rossi_model) -> None:
-    with pytest.raises(SettingsError, match='"race" is no term of the model; it has fin, age'):
-        time_varying_effect(rossi_model, "race")
 
 
 def test_delayed_entry_counts_in_the_kaplan_meier_transform() -> None:
