@@ -131,6 +131,16 @@ def neuroblastoma_risk_group(patients: pd.DataFrame, columns: NeuroblastomaColum
     return table
 
 
+def risk_group_covariates(patients: pd.DataFrame, columns: NeuroblastomaColumns) -> pd.DataFrame:
+    """Give the covariates that adjust a Cox model for the known risk group.
+
+    `neuroblastoma_risk_group` as `indicator_columns`, indexed as `patients`; errors as of both.
+    """
+    groups = neuroblastoma_risk_group(patients, columns)
+    order = INRG_ORDER if (groups["system"] == INRG).all() else SIMPLE_ORDER
+    return indicator_columns(groups["group"], order)
+
+
 def indicator_columns(groups: "pd.Series[str]", order: Sequence[str]) -> pd.DataFrame:
     """Code groups as columns of 0 and 1 against the first group of `order` that occurs.
 

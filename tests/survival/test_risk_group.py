@@ -13,6 +13,7 @@ from survival.risk_group import (
     SIMPLE,
     indicator_columns,
     neuroblastoma_risk_group,
+    risk_group_covariates,
 )
 
 FULL = NeuroblastomaColumns(
@@ -155,3 +156,12 @@ def test_indicators_compare_with_the_lowest_group_that_occurs() -> None:
     assert columns.loc[["c", "e"]].isna().all(axis=None)
     with pytest.raises(DataError, match='"low" of patient "a" is none of good, poor'):
         indicator_columns(groups, ("good", "poor"))
+
+
+def test_covariates_of_the_risk_group_follow_its_system() -> None:
+    lines = [line for line in LINES if line[7] in "BFP"]
+    inrg = risk_group_covariates(table(lines), FULL)
+    assert inrg.columns.tolist() == ["low versus very low", "high versus very low"]
+    assert inrg.to_numpy().tolist() == [[0, 0], [1, 0], [0, 1]]
+    simple = risk_group_covariates(table(lines), FEW)
+    assert simple.to_dict("list") == {"high versus other": [0, 0, 1]}
