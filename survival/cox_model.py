@@ -133,7 +133,8 @@ def fit_cox(
     strata
         Stratum of each patient (n,); each has its own baseline hazard.
     weights
-        Case weight of each patient (n,).
+        Case weight of each patient (n,). With Efron's ties a weight of 2 is not two patients (nor
+        is it in R): a bootstrap resamples rows.
     cluster
         Cluster of each patient (n,), e.g. the centre: errors are then robust to correlation
         within clusters.

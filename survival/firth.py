@@ -19,7 +19,8 @@ from survival.partial_likelihood import (
     partial_likelihood,
 )
 
-_CONVERGED = 1e-12
+_CONVERGED = 1e-16
+_ROUNDING = 1e-12
 _MOST_STEPS = 500
 _MOST_HALVINGS = 40
 # As coxphf's `maxstep`, in standard deviations.
@@ -192,7 +193,8 @@ def _maximise(
         step *= min(1.0, _LONGEST_STEP / float(np.abs(step).max()))
         for _ in range(_MOST_HALVINGS):
             there = _penalised(sets, x, here.coefficients + step)
-            if there.loglik > here.loglik:
+            # Near the maximum a gain is smaller than the rounding of a long sum.
+            if there.loglik >= here.loglik - _ROUNDING * abs(here.loglik):
                 break
             step = step / 2
         else:
