@@ -9,7 +9,7 @@ from scipy.special import expit
 
 from cmil.validation.bootstrap import weighted_mean
 from cmil.validation.calibration_curve import curve_design, logits_of
-from cmil.validation.discrimination import FEWEST, too_few
+from cmil.validation.discrimination import FEW, FEWEST, too_few
 from cmil.validation.estimate import (
     Estimate,
     Z,
@@ -70,7 +70,7 @@ def calibration_measures(
         observed_over_expected(p, y),
         brier,
         _bootstrapped(lambda w: scaled_brier(p, y, w), weights),
-        _distance(lambda w: integrated_index(p, y, w), weights),
+        _curve_distance(p, y, weights),
         _distance(lambda w: expected_calibration_error(p, y, w), weights),
     )
     return dict(zip(names, found, strict=True))
@@ -151,3 +151,12 @@ def _bootstrapped(statistic: Statistic, weights: NDArray[np.float64]) -> Estimat
 def _distance(statistic: Statistic, weights: NDArray[np.float64]) -> Estimate:
     value = statistic(np.ones((1, weights.shape[1])))
     return from_bootstrap_error(float(value[0]), statistic(weights), _BOOTSTRAP_ERROR)
+
+
+def _curve_distance(
+    p: NDArray[np.float64], y: NDArray[np.float64], weights: NDArray[np.float64]
+) -> Estimate:
+    if min(y.sum(), len(y) - y.sum()) < FEW:
+        note = f"no calibration curve: fewer than {FEW} patients of a label"
+        return not_estimable(_BOOTSTRAP_ERROR, note)
+    return _distance(lambda w: integrated_index(p, y, w), weights)

@@ -15,7 +15,7 @@ from cmil.validation.auc_difference import (
 )
 from cmil.validation.bootstrap import SAMPLES, patient_weights
 from cmil.validation.calibration_curve import METHOD as CURVE
-from cmil.validation.calibration_curve import calibration_curve
+from cmil.validation.calibration_curve import calibration_curve, score_histogram
 from cmil.validation.calibration_measures import calibration_measures
 from cmil.validation.decision_curve import ALL, MODEL, NONE, decision_curve
 from cmil.validation.decisions import Interval, decision_table
@@ -54,9 +54,10 @@ class ValidationTables:
 
     `discrimination`, `calibration`: `cohort, patients, positives, measure, value, ci_low, ci_high,
     method, note`; `decisions` as `decision_table`; `roc` as `roc_curve`; `calibration_curve`,
-    `decision_curve` as the functions of that name; `comparisons`: differences of AUC, `cohort,
-    comparison, difference, ci_low, ci_high, p, p_holm, method, note`; `centres`, `heterogeneity`,
-    `leave_one_out` as `Heterogeneity`, of external centres; `subgroups`, of external patients.
+    `score_histogram`, `decision_curve` as the functions of that name; `comparisons`: differences of
+    AUC, `cohort, comparison, difference, ci_low, ci_high, p, p_holm, method, note`; `centres`,
+    `heterogeneity`, `leave_one_out` as `Heterogeneity`, of external centres; `subgroups`, of
+    external patients.
     """
 
     discrimination: pd.DataFrame
@@ -64,6 +65,7 @@ class ValidationTables:
     decisions: pd.DataFrame
     calibration: pd.DataFrame
     calibration_curve: pd.DataFrame
+    score_histogram: pd.DataFrame
     decision_curve: pd.DataFrame
     comparisons: pd.DataFrame
     centres: pd.DataFrame
@@ -181,6 +183,7 @@ def _of_cohort(
             [{**size, "measure": name, **asdict(one)} for name, one in calibrated.items()]
         ),
         "calibration_curve": calibration_curve(scores, labels).assign(method=CURVE),
+        "score_histogram": score_histogram(scores, labels),
         "decision_curve": decision_curve(scores, labels, free, comparator),
     }
 

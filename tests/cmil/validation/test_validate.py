@@ -71,6 +71,13 @@ def test_order_of_patients_does_not_matter_to_what_is_estimated(
     )
 
 
+def test_one_split_alone_is_enough(study: pd.DataFrame) -> None:
+    for split in ("development", "external"):
+        found = validated(study[study["split"] == split])
+        assert (len(found.centres) > 0) == (split == "external")
+        assert len(found.discrimination)
+
+
 @pytest.mark.parametrize(
     ("column", "value", "says"),
     [
