@@ -79,17 +79,27 @@ def calibration_measures(
 def observed_over_expected(scores: ArrayLike, labels: ArrayLike) -> Estimate:
     """Observed over expected number of patients with the outcome.
 
-    The interval is normal on the log scale, with variance (1 - O / n) / O (Debray et al. 2017,
-    BMJ 356:i6460, appendix; `metamisc::oecalc`).
+    The interval is normal on the log scale; see `log_ratio_variance`.
     """
-    method = "log method"
+    method = "log scale, linearised variance"
     expected, y = float(np.sum(scores)), np.asarray(labels) == 1
     observed = int(y.sum())
     if not observed:
         return not_estimable(method, "no patient with the outcome: not estimable")
     value = observed / expected
-    half = Z * math.sqrt((1 - observed / len(y)) / observed)
+    half = Z * math.sqrt(log_ratio_variance(scores, labels))
     return Estimate(value, value * math.exp(-half), value * math.exp(half), method)
+
+
+def log_ratio_variance(scores: ArrayLike, labels: ArrayLike) -> float:
+    """Variance of log(O / E), each patient's part being y / mean(y) - p / mean(p).
+
+    The delta method on the two means of the same patients. Of scores that are all alike it is
+    (1 - O / n) / O, as for published counts (Debray et al. 2017, BMJ 356:i6460;
+    `metamisc::oecalc`), which is too large where scores tell patients apart.
+    """
+    p, y = np.asarray(scores, dtype=float), np.asarray(labels, dtype=float)
+    return float((y / y.mean() - p / p.mean()).var() / len(y))
 
 
 def scaled_brier(
