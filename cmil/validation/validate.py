@@ -31,6 +31,8 @@ from cmil.validation.subgroups import subgroups as of_subgroups
 from cohorts.errors import DataError, SettingsError
 from cohorts.strata import DEVELOPMENT
 
+_ROC = ["threshold", "sensitivity", "specificity"]
+
 
 @dataclass(frozen=True)
 class Questions:
@@ -105,14 +107,18 @@ def validate_scores(
     _check(predictions, thresholds, questions)
     cohorts = dict(cohorts_of(predictions))
     parts: dict[str, list[pd.DataFrame]] = {}
-    for (name, patients), own in zip(cohorts.items(), seed.spawn(len(cohorts)), strict=True):
+    # A sequence counts its children; from a copy, the same seed draws the same again.
+    *seeds, last = np.random.SeedSequence(seed.entropy, spawn_key=seed.spawn_key).spawn(
+        len(cohorts) + 1
+    )
+    for (name, patients), own in zip(cohorts.items(), seeds, strict=True):
         for table, rows in _of_cohort(patients, thresholds, questions, own).items():
             parts.setdefault(table, []).append(_first(rows, cohort=name))
     tables = {name: pd.concat(rows, ignore_index=True) for name, rows in parts.items()}
     external = predictions[predictions["split"] == "external"]
     over_centres = heterogeneity(external, thresholds)
-    random = np.random.default_rng(seed.spawn(1)[0])
-    weights = patient_weights(external[["label", "centre"]], questions.samples, random)
+    strata = external[["label", "centre"]]
+    weights = patient_weights(strata, questions.samples, np.random.default_rng(last))
     return ValidationTables(
         **tables,
         comparisons=_comparisons(cohorts, questions.comparator),
@@ -175,7 +181,7 @@ def _of_cohort(
         "discrimination": pd.DataFrame(
             [{**size, "measure": name, **asdict(one)} for name, one in ranked.items()]
         ),
-        "roc": roc_curve(scores, labels) if both else roc_curve([0, 1], [0, 1]).iloc[:0],
+        "roc": roc_curve(scores, labels) if both else pd.DataFrame(columns=_ROC, dtype=float),
         "decisions": decision_table(
             scores, labels, thresholds, questions.prevalences, questions.interval
         ),
