@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import norm
 
-from cmil.discrimination import placements, variance_of_mean
 from cmil.planning.sample_size import SampleSize, check_share, sample_size
 from cmil.readers.multireader_auc import auc_covariance
+from cmil.validation.discrimination import placements, variance_of_mean
 from cohorts.errors import SettingsError
 
 # Variance of a rank statistic where the AUC is 0.5: 1 / 12, as Obuchowski's approximation has it.

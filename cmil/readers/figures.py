@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from cmil.operating_point import sensitivity, specificity
 from cmil.readers.ratings import Readings
+from cmil.validation.decisions import sensitivity, specificity
 
 # Okabe & Ito's blue and vermilion: told apart with every common colour blindness and in grey.
 _MODEL, _READER = "#0072B2", "#D55E00"

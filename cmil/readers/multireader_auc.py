@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import t as student
 
-from cmil.discrimination import placements
 from cmil.readers.obuchowski_rockette import (
     METHOD,
     MultireaderAuc,
     mean_of_readers,
     obuchowski_rockette,
 )
+from cmil.validation.discrimination import placements
 from cohorts.errors import DataError
 
 

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, logit
 from scipy.stats import norm
 
-from cmil.operating_point import wilson
+from cmil.validation.decisions import wilson
 from cohorts.errors import DataError, SettingsError
 
 METHOD = (

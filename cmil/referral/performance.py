@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from cmil.operating_point import wilson
 from cmil.referral.conformal import METASTASIS, NONE, REFER, ReferralRule
 from cmil.validation import cohorts_of
+from cmil.validation.decisions import wilson
 from cohorts.errors import DataError
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cmil.operating_point import Proportion
 from cmil.referral.shift_reference import ShiftReference
+from cmil.validation.decisions import Proportion
 from cohorts.errors import FileFormatError
 from cohorts.files import whole_file
 
@@ -44,7 +44,7 @@ def read_shift_reference(path: Path) -> ShiftReference:
     """
     from safetensors import SafetensorError, safe_open
 
-    from cmil.operating_point import wilson
+    from cmil.validation.decisions import wilson
 
     try:
         with safe_open(path, framework="numpy") as file:

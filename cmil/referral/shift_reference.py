@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from cmil.operating_point import Proportion, wilson
 from cmil.referral.energy_distance import energy_distances, pairwise_distances, permutation_p
+from cmil.validation.decisions import Proportion, wilson
 from cohorts.errors import DataError
 
 Verdict = Literal["like development", "another centre", "too far", "too few patients"]

@@ -5,7 +5,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cmil.discrimination import auc_delong
 from cmil.planning.auc import (
     cases_for_auc,
     cases_for_auc_difference,
@@ -16,6 +15,7 @@ from cmil.planning.auc import (
     se_hanley_mcneil,
     variance_obuchowski,
 )
+from cmil.validation.discrimination import auc_delong
 from cohorts.errors import SettingsError
 
 

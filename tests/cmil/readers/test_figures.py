@@ -2,9 +2,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cmil.discrimination import roc_curve
 from cmil.readers.figures import reader_points, readers_figure
 from cmil.readers.ratings import Readings
+from cmil.validation.discrimination import roc_curve
 
 
 def test_points_are_shares_of_each_reader_and_are_drawn_with_their_mean() -> None:

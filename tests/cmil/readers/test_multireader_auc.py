@@ -5,9 +5,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cmil.comparison.paired_auc import auc_difference
-from cmil.discrimination import auc_delong
 from cmil.readers.multireader_auc import auc_covariance, model_against_readers, multireader_auc
+from cmil.validation.auc_difference import auc_difference
+from cmil.validation.discrimination import auc_delong
 from cohorts.errors import DataError
 
 
