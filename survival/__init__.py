@@ -9,16 +9,15 @@ from cohorts.endpoints import Endpoint
 from survival.analysis import TABLES, SurvivalResults, analyse
 from survival.cox import HazardRatio, hazard_ratio
 from survival.curves import kaplan_meier, median_follow_up, median_time, numbers_at_risk
+from survival.cut_rules import CutPointRule
 from survival.cutpoint import (
     CutPoint,
     apply_cutpoint,
-    check_lock,
     fit_cutpoint,
-    freeze_cutpoint,
     read_lock,
-    refit_cutpoint,
     write_lock,
 )
+from survival.cutpoint_freeze import check_lock, freeze_cutpoint, refit_cutpoint
 from survival.endpoints import join_endpoints
 from survival.figures import (
     hazard_ratio_figure,
@@ -32,6 +31,7 @@ from survival.settings import SurvivalSettings
 __all__ = [
     "TABLES",
     "CutPoint",
+    "CutPointRule",
     "Endpoint",
     "HazardRatio",
     "LogRank",

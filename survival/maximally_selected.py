@@ -29,7 +29,8 @@ class MaximallySelected:
     p_lausen94
         Lausen, Sauerbrei & Schumacher 1994, improved Bonferroni inequality.
     p_permutation
-        Share of permutations with an M at least as large, the observed one included.
+        Share of permutations with an M at least as large, the observed one included; NaN if none
+        were drawn.
     cuts, statistics
         Every cut that was tried (k,), and its standardised statistic.
     """
@@ -51,7 +52,7 @@ def maximally_selected(
     score: ArrayLike,
     time: ArrayLike,
     event: ArrayLike,
-    rng: np.random.Generator,
+    rng: np.random.Generator | None = None,
     permutations: int = 9999,
     proportions: tuple[float, float] = (0.1, 0.9),
 ) -> MaximallySelected:
@@ -67,7 +68,7 @@ def maximally_selected(
     score, time, event
         Score, time under observation, 1 for an event; each (n,).
     rng
-        Source of the permutations.
+        Source of the permutations; without it there is no p of permutation.
     permutations
         Number of permutations.
     proportions
@@ -88,20 +89,14 @@ def maximally_selected(
     statistics = _standardised(ranks[order][None, :], below)[0]
     best = int(np.argmax(np.abs(statistics)))
     largest = float(np.abs(statistics[best]))
-    exceeding = 0
-    for start in range(0, permutations, _BLOCK // len(ranks) + 1):
-        count = min(_BLOCK // len(ranks) + 1, permutations - start)
-        drawn = rng.permuted(np.tile(ranks, (count, 1)), axis=1)
-        reached = np.abs(_standardised(drawn, below)).max(axis=1)
-        exceeding += int(np.sum(reached >= largest - 1e-12))
     return MaximallySelected(
         "maximally selected log-rank statistic",
         float(scores[order][below[best] - 1]),
         largest,
         p_lausen92(largest, proportions),
         p_lausen94(largest, len(ranks), below),
-        (exceeding + 1) / (permutations + 1),
-        permutations,
+        math.nan if rng is None else _p_permutation(ranks, below, largest, rng, permutations),
+        0 if rng is None else permutations,
         scores[order][below - 1],
         statistics,
         len(ranks),
@@ -149,6 +144,22 @@ def p_lausen94(statistic: float, patients: int, below: NDArray[np.intp]) -> floa
     t = np.sqrt(1 - first * (patients - second) / ((patients - first) * second))
     joint = np.exp(-(statistic**2) / 2) / np.pi * (t - (statistic**2 / 4 - 1) * t**3 / 6)
     return float(min(2 * ndtr(-statistic) + joint.sum(), 1.0))
+
+
+def _p_permutation(
+    ranks: FloatArray,
+    below: NDArray[np.intp],
+    largest: float,
+    rng: np.random.Generator,
+    permutations: int,
+) -> float:
+    exceeding, block = 0, _BLOCK // len(ranks) + 1
+    for start in range(0, permutations, block):
+        count = min(block, permutations - start)
+        drawn = rng.permuted(np.tile(ranks, (count, 1)), axis=1)
+        reached = np.abs(_standardised(drawn, below)).max(axis=1)
+        exceeding += int(np.sum(reached >= largest - 1e-12))
+    return (exceeding + 1) / (permutations + 1)
 
 
 def _cuts(ordered: FloatArray, proportions: tuple[float, float]) -> NDArray[np.intp]:

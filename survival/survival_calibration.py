@@ -110,7 +110,8 @@ def survival_calibration(
     note = support.problem(times, horizon, float(uncensored[0, 0]))
     if not note and by_horizon == 0:
         note = "not estimable: no event by the horizon"
-    curve, measures = _nothing()
+    curve, distances = _nothing()
+    measures = pd.concat([distances, _unknown("slope"), _unknown("O:E")])
     if not note:
         curve, distances, note = _smooth(risks, times, events, horizon, rng, samples)
         slope = _slope(risks, times, events)
@@ -255,9 +256,11 @@ def _line(name: str, value: float, low: float, high: float, method: str) -> pd.D
 def _nothing() -> tuple[pd.DataFrame, pd.DataFrame]:
     """Give a curve without rows and distances that are NaN."""
     empty = pd.DataFrame(columns=["predicted", "observed", "ci_low", "ci_high"], dtype=float)
-    names = (*_MEASURES, "slope", "O:E")
-    lines = [_line(name, math.nan, math.nan, math.nan, "") for name in names]
-    return empty, pd.concat(lines)
+    return empty, pd.concat([_unknown(name) for name in _MEASURES])
+
+
+def _unknown(name: str) -> pd.DataFrame:
+    return _line(name, math.nan, math.nan, math.nan, "")
 
 
 def _cloglog(risk: FloatArray) -> FloatArray:
