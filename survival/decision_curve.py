@@ -79,7 +79,6 @@ def survival_decision_curve(
         np.searchsorted(at, probabilities(risk, len(times), name), side="right")
         for name, risk in risks.items()
     ]
-    passed.append(np.full(len(times), len(at)))
     clock = _clock(times, events, horizon)
     value, flagged = _net_benefits(passed, at, clock, np.ones(len(times)))
     drawn = np.array(
@@ -137,38 +136,40 @@ def _clock(time: FloatArray, event: FloatArray, horizon: float) -> _Clock:
 def _net_benefits(
     passed: list[NDArray[np.intp]], at: FloatArray, clock: _Clock, weights: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
-    """Net benefit and share flagged, by model and threshold (models, k), in one sample."""
+    """Net benefit and share flagged (models + 1, k) in one sample; the last is treating all."""
     total = weights.sum()
     odds = at / (1 - at)
+    everyone = np.ones(len(weights), dtype=np.intp)
+    survival, _ = _survival_of_flagged(everyone, 1, clock, weights)
+    of_all = (1 - survival) - survival * odds
     benefits, shares = [], []
     for thresholds_passed in passed:
         survival, flagged = _survival_of_flagged(thresholds_passed, len(at), clock, weights)
         share = flagged / total
         benefits.append(share * ((1 - survival) - survival * odds))
         shares.append(share)
-    return np.array(benefits), np.array(shares)
+    return np.array([*benefits, of_all]), np.array([*shares, np.ones(len(at))])
 
 
 def _survival_of_flagged(
     passed: NDArray[np.intp], thresholds: int, clock: _Clock, weights: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
     """Kaplan-Meier at the horizon among those who pass each threshold, and their weight (k,)."""
+    # Cells run from the highest threshold and the latest moment, so that sums run forwards.
     shape = (thresholds + 1, clock.moments + 1)
-    cell = passed * shape[1] + clock.column
+    cell = (thresholds - passed) * shape[1] + clock.moments - clock.column
     size = shape[0] * shape[1]
-    # Counts by threshold passed and moment reached, summed from the far corner.
-    present = np.bincount(cell, weights=weights, minlength=size).reshape(shape)
-    present = present[::-1, ::-1].cumsum(axis=0).cumsum(axis=1)[::-1, ::-1][1:]
-    died = np.bincount(cell, weights=weights * clock.died, minlength=size).reshape(shape)
-    died = died[::-1].cumsum(axis=0)[::-1][1:]
-    hazard = np.divide(
-        died[:, 1:], present[:, 1:], out=np.zeros_like(died[:, 1:]), where=present[:, 1:] > 0
-    )
+    present = np.bincount(cell, weights=weights, minlength=size).reshape(shape)[:-1]
+    present = present.cumsum(axis=0).cumsum(axis=1)[::-1]
+    died = np.bincount(cell, weights=weights * clock.died, minlength=size).reshape(shape)[:-1, :-1]
+    hazard = died.cumsum(axis=0)[::-1]
+    # Where nobody is present nobody dies, and 0 over anything will do.
+    hazard /= np.maximum(present[:, :-1], 1e-300)
     survival = np.prod(1 - hazard, axis=1)
     beyond = np.bincount(passed, weights=weights * clock.beyond, minlength=thresholds + 1)
     followed = beyond[::-1].cumsum()[::-1][1:] > 0
-    unknown = (present[:, 0] > 0) & ~followed
-    return np.where(unknown, np.nan, survival), present[:, 0].astype(np.float64)
+    flagged = present[:, -1].astype(np.float64)
+    return np.where((flagged > 0) & ~followed, np.nan, survival), flagged
 
 
 def _limits(drawn: FloatArray, value: FloatArray) -> FloatArray:

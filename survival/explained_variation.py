@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import ndtri
-from scipy.stats import rankdata
 
 from survival.outcome_arrays import outcome_arrays, patient_values
 from survival.weighted_cox import fit_weighted_cox
@@ -53,6 +52,8 @@ def explained_variation(risk: ArrayLike, time: ArrayLike, event: ArrayLike) -> E
     risk, time, event
         Prognostic index, time under observation, 1 for an event; each (n,).
     """
+    from scipy.stats import rankdata
+
     times, events = outcome_arrays(time, event)
     index = patient_values(risk, len(times), "risk")
     n, whole = len(times), np.ones((1, len(times)))

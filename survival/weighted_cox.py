@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from survival.product_limit import FloatArray
 
 _STEPS = 30
-_TOLERANCE = 1e-10
+_TOLERANCE = 1e-9
 # Coefficients per standard deviation beyond this have no maximum behind them (separation).
 _IMPLAUSIBLE = 12.0
 
@@ -177,6 +177,8 @@ def _evaluate(
 def _at_events(design: _Design, values: FloatArray) -> FloatArray:
     """Sum over the risk set of each event, less Efron's share of those tied before it."""
     risk_set = values[:, ::-1].cumsum(axis=1)[:, ::-1][:, design.first]
+    if not design.tied_before.any():
+        return np.asarray(risk_set[:, design.block])
     tied = np.add.reduceat(values * design.event, design.first, axis=1)
     return np.asarray(risk_set[:, design.block] - design.tied_before * tied[:, design.block])
 
