@@ -47,12 +47,15 @@ class TimeOrder:
         Place from which on the patients are later than this one's event (n,).
     earlier_to
         Place up to which events are earlier than this patient's time (n,).
+    with_event
+        Places of the patients with the event.
     """
 
     order: IntArray
     rank: IntArray
     later_from: IntArray
     earlier_to: IntArray
+    with_event: IntArray
 
 
 def time_order(
@@ -80,6 +83,7 @@ def time_order(
         np.unique(risk[order], return_inverse=True)[1].astype(np.intp),
         after_events,
         np.where((events == 0) & pair_within_time, after_events, first[group]),
+        np.flatnonzero(events == 1),
     )
 
 
@@ -96,17 +100,18 @@ def sums_over_later(places: TimeOrder, weights: FloatArray) -> PairSums:
     Returns
     -------
     PairSums
-        In the order of `weights`; meaningful for patients with the event.
+        In the order of `weights`; 0 for patients without the event.
     """
-    placed = weights[:, places.order]
-    lower, up_to = _below(places.rank, placed, places.later_from)
+    placed, asked = weights[:, places.order], places.with_event
+    later_from, rank = places.later_from[asked], places.rank[asked]
+    lower, up_to = _below(places.rank, placed, asked, later_from)
     ranks = np.zeros((len(weights), int(places.rank.max()) + 1))
     for sample, row in enumerate(placed):
         ranks[sample] = np.bincount(places.rank, weights=row)
     by_rank = _from_zero(ranks)
-    total = by_rank[:, -1:] - _from_zero(placed)[:, places.later_from]
-    lower, up_to = by_rank[:, places.rank] - lower, by_rank[:, places.rank + 1] - up_to
-    return _in_patients(places, lower, up_to, total)
+    total = by_rank[:, -1:] - _from_zero(placed)[:, later_from]
+    lower, up_to = by_rank[:, rank] - lower, by_rank[:, rank + 1] - up_to
+    return _in_patients(places.order[asked], weights.shape, lower, up_to, total)
 
 
 def sums_over_earlier(places: TimeOrder, weights: FloatArray) -> PairSums:
@@ -115,25 +120,33 @@ def sums_over_earlier(places: TimeOrder, weights: FloatArray) -> PairSums:
     `weights` (samples, n) must be 0 for patients without the event.
     """
     placed = weights[:, places.order]
-    lower, up_to = _below(places.rank, placed, places.earlier_to)
-    return _in_patients(places, lower, up_to, _from_zero(placed)[:, places.earlier_to])
+    everyone = np.arange(len(places.order))
+    lower, up_to = _below(places.rank, placed, everyone, places.earlier_to)
+    total = _from_zero(placed)[:, places.earlier_to]
+    return _in_patients(places.order, weights.shape, lower, up_to, total)
 
 
 def _in_patients(
-    places: TimeOrder, lower: FloatArray, up_to: FloatArray, total: FloatArray
+    patients: IntArray,
+    shape: tuple[int, ...],
+    lower: FloatArray,
+    up_to: FloatArray,
+    total: FloatArray,
 ) -> PairSums:
-    back = np.empty_like(places.order)
-    back[places.order] = np.arange(len(back))
-    return PairSums(lower[:, back], (up_to - lower)[:, back], (total - up_to)[:, back])
+    sides = np.zeros((3, *shape))
+    sides[:, :, patients] = lower, up_to - lower, total - up_to
+    return PairSums(*sides)
 
 
-def _below(rank: IntArray, weights: FloatArray, stop: IntArray) -> tuple[FloatArray, FloatArray]:
-    """Weight at places before `stop` whose rank is below each one's own, and not above it."""
-    n = len(rank)
-    if int(rank.max()) == n - 1:
-        lower = _below_limit(rank, weights, stop, rank)
-        return lower, lower + np.where(np.arange(n) < stop, weights, 0.0)
-    both = _below_limit(rank, weights, np.tile(stop, 2), np.concatenate([rank, rank + 1]))
+def _below(
+    rank: IntArray, weights: FloatArray, asked: IntArray, stop: IntArray
+) -> tuple[FloatArray, FloatArray]:
+    """Weight at places before `stop` of rank below that of each place asked, and not above it."""
+    limit, n = rank[asked], len(asked)
+    if int(rank.max()) == len(rank) - 1:
+        lower = _below_limit(rank, weights, stop, limit)
+        return lower, lower + np.where(asked < stop, weights[:, asked], 0.0)
+    both = _below_limit(rank, weights, np.tile(stop, 2), np.concatenate([limit, limit + 1]))
     return both[:, :n], both[:, n:]
 
 
@@ -143,7 +156,8 @@ def _below_limit(
     """Weight at places before each `stop` whose rank is below each `limit` (samples, queries)."""
     low, high = np.zeros_like(stop), stop
     total = np.zeros((len(weights), len(stop)))
-    for bit in reversed(range(int(limit.max()).bit_length())):
+    highest = max(int(limit.max(initial=0)), int(rank.max()))
+    for bit in reversed(range(highest.bit_length())):
         one = (rank >> bit) & 1 == 1
         zeros = np.concatenate([[0], np.cumsum(~one)])
         up = np.flatnonzero((limit >> bit) & 1)
