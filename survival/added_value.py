@@ -14,6 +14,8 @@ from survival.outcome_arrays import outcome_arrays, patient_values
 from survival.product_limit import FloatArray, bootstrap_blocks
 from survival.weighted_cox import fit_weighted_cox
 
+_METHOD = "likelihood-ratio test; Harrell's C, optimism-corrected by bootstrap"
+
 
 @dataclass(frozen=True)
 class AddedValue:
@@ -76,9 +78,11 @@ def added_value(
     Raises
     ------
     DataError
-        If a covariate is missing, or constant.
+        If there is no covariate, or one is missing or constant.
     """
     times, events = outcome_arrays(time, event)
+    if not len(clinical.columns):
+        raise DataError("clinical: no covariate; name at least one beside which the score adds")
     columns = [patient_values(clinical[name], len(times), str(name)) for name in clinical]
     columns.append(patient_values(score, len(times), "score"))
     for name, column in zip([*clinical.columns, "score"], columns, strict=True):
@@ -107,12 +111,15 @@ def added_value(
     in_sample, optimism = _refit(designs, times, events, rng, samples)
     kept = ~np.isnan(optimism).any(axis=1)
     values = np.array([apparent.second.value, apparent.first.value, apparent.value])
-    mean = optimism[kept].mean(axis=0)
-    limits = np.percentile(in_sample[kept] - mean, [2.5, 97.5], axis=0)
-    corrected = _nothing().assign(
-        apparent=values, optimism=mean, corrected=values - mean, ci_low=limits[0], ci_high=limits[1]
-    )
+    corrected = _nothing().assign(apparent=values)
     failed = int((~kept).sum())
+    # Where most samples have no fit, the rest say nothing about the optimism of the whole.
+    if failed < samples / 2:
+        mean = optimism[kept].mean(axis=0)
+        low, high = np.percentile(in_sample[kept] - mean, [2.5, 97.5], axis=0)
+        corrected = corrected.assign(
+            optimism=mean, corrected=values - mean, ci_low=low, ci_high=high
+        )
     return AddedValue(
         _METHOD,
         len(times),
@@ -124,11 +131,8 @@ def added_value(
         corrected,
         samples,
         failed,
-        f"{failed} of {samples} bootstrap samples without a fit are left out" if failed else "",
+        f"{failed} of {samples} bootstrap samples had no fit" if failed else "",
     )
-
-
-_METHOD = "likelihood-ratio test; Harrell's C, optimism-corrected by bootstrap"
 
 
 def _refit(

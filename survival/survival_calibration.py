@@ -199,8 +199,12 @@ def _smooth(
     draws = [observed(weights) for weights in bootstrap_blocks(len(risk), samples, rng, width=8)]
     lines, values = (np.concatenate(part) for part in zip(*draws, strict=True))
     kept = ~np.isnan(lines).any(axis=1)
-    band = np.percentile(lines[kept], [2.5, 97.5], axis=0)
-    limits = np.percentile(values[kept], [2.5, 97.5], axis=0)
+    failed = int((~kept).sum())
+    band, limits = np.full((2, _GRID), math.nan), np.full((2, len(_MEASURES)), math.nan)
+    # Where most samples have no fit, the rest say nothing about the whole.
+    if failed < samples / 2:
+        band = np.percentile(lines[kept], [2.5, 97.5], axis=0)
+        limits = np.percentile(values[kept], [2.5, 97.5], axis=0)
     curve = pd.DataFrame(
         {"predicted": grid, "observed": line[0], "ci_low": band[0], "ci_high": band[1]}
     )
@@ -213,7 +217,6 @@ def _smooth(
         },
         index=pd.Index(_MEASURES, name="measure"),
     )
-    failed = int((~kept).sum())
     return curve, distances, f"{failed} of {samples} bootstrap samples without a fit" * bool(failed)
 
 

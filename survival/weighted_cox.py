@@ -12,8 +12,9 @@ from survival.product_limit import FloatArray
 
 _STEPS = 30
 _TOLERANCE = 1e-9
-# Coefficients per standard deviation beyond this have no maximum behind them (separation).
-_IMPLAUSIBLE = 12.0
+# Coefficients or standard errors per standard deviation beyond this have no maximum behind them:
+# no real effect reaches exp(10), and Newton's steps stop where the likelihood is flat.
+_IMPLAUSIBLE = 10.0
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,11 @@ def fit_weighted_cox(
             break
         accepted[lost] = 0.0
     covariance = np.full((samples, p, p), np.nan)
-    covariance[~lost] = np.linalg.inv(information[~lost]) / np.outer(scale, scale)
+    covariance[~lost] = np.linalg.inv(information[~lost])
+    errors = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2).clip(0))
+    lost |= (errors > _IMPLAUSIBLE).any(axis=1)
+    covariance[lost] = np.nan
+    covariance /= np.outer(scale, scale)
     accepted[lost], reached[lost], hazards[lost] = np.nan, np.nan, np.nan
     return WeightedCox(
         accepted / scale,

@@ -81,5 +81,26 @@ def test_collinear_covariates_are_noted_and_constant_ones_refused() -> None:
     assert "collinear" in found.note
     with pytest.raises(DataError, match='"site" is the same for all 432 patients'):
         added_value(rossi[["age"]].assign(site=1), *arguments)
+    with pytest.raises(DataError, match="no covariate"):
+        added_value(rossi[[]], *arguments)
     with pytest.raises(DataError, match="age: missing"):
         added_value(rossi[["age"]].astype(float).mask(rossi["age"] == 27), *arguments)
+
+
+def test_samples_without_a_fit_are_counted() -> None:
+    """A covariate that one patient has is constant in a third of samples."""
+    rossi = load_rossi()[:60]
+    arguments = (rossi["prio"], rossi["week"], rossi["arrest"])
+    with_event, without = (
+        added_value(
+            pd.DataFrame({"age": rossi["age"], "rare": (rossi.index == patient).astype(int)}),
+            *arguments,
+            np.random.default_rng(0),
+            30,
+        )
+        for patient in (0, 18)
+    )
+    assert with_event.failed >= 5
+    assert with_event.note == f"{with_event.failed} of 30 bootstrap samples had no fit"
+    # Patient 18 is censored: the hazard ratio of what only this patient has is 0.
+    assert without.note.startswith("not estimable: the likelihood has no maximum")
