@@ -296,7 +296,7 @@ def validate_scores(study: Study) -> pd.DataFrame:
 def relate_to_survival(study: Study) -> None:
     """Lock the cut-point and relate the score to every endpoint the study names."""
     from cmil.prediction import read_predictions
-    from survival import analyse, refit_cutpoint
+    from survival import CutPointRule, analyse, refit_cutpoint
 
     endpoints = study.settings.cohort.endpoints
     if not endpoints:
@@ -316,7 +316,8 @@ def relate_to_survival(study: Study) -> None:
         return
     development = cohort.development.digest
     with stage.recorded(lambda: [*folder.glob("*.csv"), folder / "cutpoint.json"]):
-        refit_cutpoint(folder / "cutpoint.json", predictions, development, settings.cutpoint)
+        rule = CutPointRule(method=settings.cutpoint)
+        refit_cutpoint(folder / "cutpoint.json", predictions, development, rule)
         results = analyse(predictions, cohort.patients, endpoints, settings, folder, development)
     for endpoint, left_out in results.left_out.groupby("endpoint"):
         names = ", ".join(left_out["patient_id"])

@@ -20,7 +20,9 @@ from survival.curves import (
     median_time,
     numbers_at_risk,
 )
-from survival.cutpoint import HIGH, CutPoint, apply_cutpoint, freeze_cutpoint
+from survival.cut_rules import CutPointRule
+from survival.cutpoint import HIGH, CutPoint, apply_cutpoint
+from survival.cutpoint_freeze import freeze_cutpoint
 from survival.endpoints import join_endpoints, outcome_problems, refuse, without_outcome
 from survival.logrank import logrank_test
 from survival.settings import SurvivalSettings
@@ -104,7 +106,8 @@ def analyse(
         in `out` was fitted on something else.
     """
     rows_of = _join_each(predictions, patients, endpoints, settings.covariates)
-    cut = freeze_cutpoint(out / "cutpoint.json", predictions, cohort_digest, settings.cutpoint)
+    rule = CutPointRule(method=settings.cutpoint)
+    cut = freeze_cutpoint(out / "cutpoint.json", predictions, cohort_digest, rule)
 
     def table(of: Callable[[pd.DataFrame, Endpoint], pd.DataFrame]) -> pd.DataFrame:
         parts = []

@@ -1,5 +1,6 @@
 """A small study with a known effect, and the reference data beside a development checkout."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +22,16 @@ def reference() -> Callable[[str], pd.DataFrame]:
         return pd.read_csv(folder / name)
 
     return read
+
+
+@pytest.fixture
+def torchsurv_lung() -> dict[str, np.ndarray]:
+    """The first benchmark of torchsurv: halves of the lung data, a score, and what R says of it."""
+    path = Path(__file__).resolve().parents[3] / "shared/reference/torchsurv_benchmark_cindex.json"
+    if not path.is_file():
+        pytest.skip(f"reference data {path.name} does not lie beside this checkout")
+    first = json.loads(path.read_text(encoding="utf-8"))[0]
+    return {name: np.asarray(values, dtype=float) for name, values in first.items()}
 
 
 @pytest.fixture(scope="session")
