@@ -8,7 +8,7 @@ from difflib import get_close_matches
 
 import pandas as pd
 
-from cohorts.endpoints import Endpoint
+from cohorts.endpoints import Endpoint, event_of_interest
 from cohorts.errors import DataError
 
 _PREDICTION_COLUMNS = ("patient_id", "centre", "split", "score_kind", "score", "model_digest")
@@ -40,7 +40,8 @@ def join_endpoints(
     -------
     pandas.DataFrame
         Indexed by patient id in the order of `predictions`: `centre`, `split`, `score`, each
-        endpoint's time and event, and the covariates, the last three as float.
+        endpoint's time and event, and the covariates, the last three as float. A competing event
+        is 0 in the event column; `event_codes` tells which it was.
 
     Raises
     ------
@@ -58,9 +59,20 @@ def join_endpoints(
         [*(name for e in endpoints.values() for name in (e.time, e.event)), *covariates]
     )
     numbers = pd.DataFrame({name: _numeric(patients[name]) for name in columns})
+    for endpoint in endpoints.values():
+        numbers[endpoint.event] = event_of_interest(numbers[endpoint.event])
     numbers.index = numbers.index.astype(str)
     scores = predictions.set_index(predictions["patient_id"].astype(str))
     return scores[["centre", "split", "score"]].join(numbers)
+
+
+def event_codes(
+    joined: pd.DataFrame, patients: pd.DataFrame, endpoint: Endpoint
+) -> "pd.Series[int]":
+    """Code of each patient of `join_endpoints`: 0 censored, 1 the event, 2 and on the competing."""
+    codes = _numeric(patients[endpoint.event])
+    codes.index = codes.index.astype(str)
+    return codes.reindex(joined.index).astype(int)
 
 
 def without_outcome(patients: pd.DataFrame, endpoint: Endpoint) -> "pd.Series[str]":
@@ -177,6 +189,8 @@ def _endpoint_problems(patients: pd.DataFrame, endpoint: Endpoint) -> Iterator[s
     yield from _unreadable(patients[endpoint.event])
     time, event = _numeric(patients[endpoint.time]), _numeric(patients[endpoint.event])
     century = _CENTURY[endpoint.unit]
+    meaning = ("censored", "event", *endpoint.competing)
+    told = " or ".join(f"{code} ({name})" for code, name in enumerate(meaning))
     checks = [
         (
             endpoint.time,
@@ -193,7 +207,7 @@ def _endpoint_problems(patients: pd.DataFrame, endpoint: Endpoint) -> Iterator[s
             time.between(century, float("inf"), inclusive="neither"),
             f'over 100 years in "{endpoint.unit}"; correct the unit',
         ),
-        (endpoint.event, event.notna() & ~event.isin([0, 1]), "not 0 (censored) or 1 (event)"),
+        (endpoint.event, event.notna() & ~event.isin(range(len(meaning))), f"not {told}"),
     ]
     for column, mask, says in checks:
         if mask.any():
