@@ -98,7 +98,7 @@ def subgroup_hazard_ratios(
     tested = int(interactions["p"].notna().sum())
     note = (
         f"{tested} interaction tests: where no ratio differs, {1 - 0.95**tested:.0%} of studies "
-        "have at least one p below 0.05; see p_holm"
+        "have at least one p below 0.05"
         if tested > 1
         else ""
     )
