@@ -5,15 +5,17 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtri, stdtr
+from scipy.special import stdtr
 
 from cohorts.random_effects import RandomEffects, leave_one_out, pool
-from survival.cox import hazard_ratio
+from survival.cox import cox_regression
 
 METHOD = (
     "Cox model in each centre; log hazard ratios pooled by random effects (REML), "
     "interval of Hartung and Knapp, prediction interval for a new centre"
 )
+
+_COLUMNS = ["centre", "n", "events", "hr", "ci_low", "ci_high", "p", "weight", "note"]
 
 
 @dataclass(frozen=True)
@@ -61,26 +63,24 @@ def centre_hazard_ratios(
         Centre of each patient (n,).
     """
     times, events, names = np.asarray(time), np.asarray(event), np.asarray(centre)
+    taken = ("hr", "ci_low", "ci_high", "p", "coefficient", "se")
     lines = []
     for name in np.unique(names):
         member = names == name
-        ratio = hazard_ratio(times[member], events[member], covariates[member])
-        kept = ("n", "events", "hr", "ci_low", "ci_high", "p", "note")
-        lines.append({"centre": str(name)} | {key: getattr(ratio, key) for key in kept})
-    centres = pd.DataFrame(lines)
-    estimate, variance = log_ratios(centres)
+        found = cox_regression(times[member], events[member], covariates[member])
+        lines.append(
+            {"centre": str(name), "n": found.n, "events": found.events}
+            | {name: found.table[name].iloc[0] for name in taken}
+            | {"note": found.note}
+        )
+    table = pd.DataFrame(lines)
+    estimate, error = (table.pop(name).to_numpy(np.float64) for name in ("coefficient", "se"))
+    variance = error**2
     pooled = pool(estimate, variance)
-    centres.insert(7, "weight", pooled.weights)
+    centres = table.assign(weight=pooled.weights)[_COLUMNS]
     return CentreHazards(
         centres, _pooled(pooled), _without_each(centres["centre"], estimate, variance), pooled
     )
-
-
-def log_ratios(ratios: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Log hazard ratios (k,) and their variances, from the width of their 95 % intervals."""
-    hr, low, high = (ratios[name].to_numpy(np.float64) for name in ("hr", "ci_low", "ci_high"))
-    error = (np.log(high) - np.log(low)) / (2 * ndtri(0.975))
-    return np.log(hr), error**2
 
 
 def _pooled(pooled: RandomEffects) -> pd.DataFrame:

@@ -7,6 +7,8 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import chdtrc, ndtr, ndtri
 
+from survival.cox import AMPLE_EVENTS, FEWEST_EVENTS
+from survival.cox_design import NotEstimableError, SeparationError, design
 from survival.subdistribution import Data, Fit, evaluate, prepare, residuals
 
 METHOD = (
@@ -14,9 +16,7 @@ METHOD = (
     "censoring, as in R's cmprsk::crr"
 )
 
-# As in `survival.cox`: where the likelihood has no maximum, and where there is too little data.
-_FEWEST_EVENTS = 5
-_AMPLE_EVENTS = 10
+# No real effect reaches exp(10) per standard deviation: there the likelihood has no maximum.
 _IMPLAUSIBLE = 10.0
 # In standard deviations: far more than a real effect needs, and no exponential overflows.
 _LONGEST_STEP = 2.0
@@ -61,10 +61,6 @@ class FineGray:
     note: str
 
 
-class _NoMaximumError(Exception):
-    """Why the pseudo-likelihood has no maximum; ends up in the note."""
-
-
 def fine_gray(
     time: ArrayLike,
     event: ArrayLike,
@@ -91,27 +87,33 @@ def fine_gray(
     censoring_groups
         Group of each patient (n,) within which censoring is alike, e.g. the centre: needed where
         follow-up differs between groups of a covariate. By default all patients are one group.
+
+    Raises
+    ------
+    DataError
+        If a covariate is missing for a patient or no number.
     """
     codes = np.asarray(event, dtype=np.int64)
     events, competing = int((codes == cause).sum()), int(((codes != cause) & (codes != 0)).sum())
     counted = (len(codes), events, competing)
-    reason = _why_not(covariates, events)
-    if reason:
-        return _not_estimable(covariates, counted, reason)
-    scale = covariates.std(ddof=0).to_numpy(dtype=np.float64)
-    standardised = (covariates - covariates.mean()).to_numpy(dtype=np.float64) / scale
-    data = prepare(np.asarray(time, dtype=np.float64), codes, standardised, cause, censoring_groups)
+    per_parameter = events / covariates.shape[1]
+    few = f"{per_parameter:.1f} events per parameter, fewer than"
+    if 0 < per_parameter < FEWEST_EVENTS:
+        return _not_estimable(covariates, counted, f"{few} {FEWEST_EVENTS}")
     try:
-        coefficients, fit = _maximise(data, [str(name) for name in covariates.columns])
-    except _NoMaximumError as problem:
-        return _not_estimable(covariates, counted, str(problem))
+        checked = design(time, codes == cause, covariates)
+        scale = checked.scale
+        standard = (covariates.to_numpy(dtype=np.float64) - checked.centre) / scale
+        times = np.asarray(time, dtype=np.float64)
+        data = prepare(times, codes, standard, cause, censoring_groups)
+        coefficients, fit = _maximise(data, checked.names)
+    except NotEstimableError as reason:
+        return _not_estimable(covariates, counted, str(reason))
     bread = np.linalg.inv(fit.information)
     shares = residuals(data, coefficients, fit)
     covariance = bread @ (shares.T @ shares) @ bread / np.outer(scale, scale)
     null = evaluate(data, np.zeros(len(scale))).log_likelihood
     lrt = 2 * (fit.log_likelihood - null)
-    per_parameter = events / len(scale)
-    few = f"{per_parameter:.1f} events per parameter, fewer than {_AMPLE_EVENTS}"
     return FineGray(
         _terms(covariates, coefficients / scale, np.sqrt(np.diag(covariance))),
         covariance,
@@ -121,26 +123,8 @@ def fine_gray(
         len(scale),
         float(chdtrc(len(scale), lrt)),
         *counted,
-        few if per_parameter < _AMPLE_EVENTS else "",
+        f"{few} {AMPLE_EVENTS}" if per_parameter < AMPLE_EVENTS else "",
     )
-
-
-def _why_not(covariates: pd.DataFrame, events: int) -> str:
-    """Say what keeps any model of this kind from being fitted, or nothing."""
-    if covariates.empty:
-        return "no patient has all covariates"
-    if not events:
-        return "no event"
-    for name, column in covariates.items():
-        if column.nunique() == 1:
-            return f'"{name}" is the same for all {len(column)} patients'
-    per_parameter = events / covariates.shape[1]
-    if per_parameter < _FEWEST_EVENTS:
-        return f"{per_parameter:.1f} events per parameter, fewer than {_FEWEST_EVENTS}"
-    standardised = (covariates - covariates.mean()) / covariates.std(ddof=0)
-    if np.linalg.matrix_rank(standardised.to_numpy(dtype=np.float64)) < covariates.shape[1]:
-        return "a covariate follows from the others (collinearity)"
-    return ""
 
 
 def _not_estimable(
@@ -177,7 +161,7 @@ def _terms(covariates: pd.DataFrame, coefficient: _Array, error: _Array) -> pd.D
     )
 
 
-def _maximise(data: Data, names: list[str]) -> tuple[_Array, Fit]:
+def _maximise(data: Data, names: tuple[str, ...]) -> tuple[_Array, Fit]:
     """Newton's method with halved steps; covariates are in units of their standard deviation."""
     coefficients = np.zeros(data.covariates.shape[1])
     fit = evaluate(data, coefficients)
@@ -196,4 +180,4 @@ def _maximise(data: Data, names: list[str]) -> tuple[_Array, Fit]:
         if np.abs(coefficients).max() > _IMPLAUSIBLE:
             break
     worst = names[int(np.argmax(np.abs(coefficients)))]
-    raise _NoMaximumError(f'the likelihood has no maximum in "{worst}" (separation)')
+    raise SeparationError(f'the likelihood has no maximum in "{worst}" (separation)')

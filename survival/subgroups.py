@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from scipy.special import chdtrc
 
 from cohorts.errors import DataError
-from survival.cox import HazardRatio, hazard_ratio
+from survival.cox import CoxRegression, cox_regression
+from survival.cox_model import chi_squared, fit_cox
 
 METHOD = (
     "Cox model in each level; interaction by likelihood ratio, each level with its own baseline "
@@ -16,7 +16,6 @@ METHOD = (
 )
 
 _MOST_LEVELS = 8
-_PRECISION = {"precision": 1e-10, "r_precision": 1e-14}
 
 
 @dataclass(frozen=True)
@@ -79,19 +78,16 @@ def subgroup_hazard_ratios(
         }
     )
     term = str(score.name)
-    rows = [_line("all patients", "", _ratio(data, term))]
+    rows = [_line("all patients", "", _fit(data, term))]
     tests = []
     for name, column in subgroups.items():
-        levels = _levels(column)
-        ratios = [_ratio(data[(column == level).to_numpy()], term) for level in levels]
-        rows += [_line(name, level, ratio) for level, ratio in zip(levels, ratios, strict=True)]
-        estimable = [
-            level for level, ratio in zip(levels, ratios, strict=True) if np.isfinite(ratio.hr)
-        ]
-        test = _interaction(data.assign(level=column.to_numpy()), estimable)
-        if 1 < len(estimable) < len(levels):
-            out = ", ".join(_label(level) for level in levels if level not in estimable)
-            test["note"] = f"without {out}: not estimable"
+        fits = {
+            _label(level): _fit(data[(column == level).to_numpy()], term)
+            for level in _levels(column)
+        }
+        rows += [_line(str(name), level, found) for level, found in fits.items()]
+        labels = column.map(_label, na_action="ignore").astype(object)
+        test = _interaction(data.assign(level=labels.to_numpy()), fits)
         tests.append({"subgroup": str(name)} | test | {"missing": int(column.isna().sum())})
     interactions = pd.DataFrame(tests, columns=["subgroup", "chi2", "df", "p", "missing", "note"])
     interactions.insert(4, "p_holm", _holm(interactions["p"].astype(np.float64)))
@@ -125,43 +121,35 @@ def _label(level: object) -> str:
     return f"{level:g}" if isinstance(level, float) else str(level)
 
 
-def _ratio(members: pd.DataFrame, name: str) -> HazardRatio:
-    return hazard_ratio(
+def _fit(members: pd.DataFrame, term: str) -> CoxRegression:
+    score = members[["score"]].rename(columns={"score": term})
+    return cox_regression(members["time"], members["event"], score, strata=members["stratum"])
+
+
+def _line(subgroup: str, level: str, found: CoxRegression) -> dict[str, object]:
+    named = {"subgroup": subgroup, "level": level, "n": found.n, "events": found.events}
+    ratio = {name: found.table[name].iloc[0] for name in ("hr", "ci_low", "ci_high", "p")}
+    return named | ratio | {"note": found.note}
+
+
+def _interaction(data: pd.DataFrame, fits: dict[str, CoxRegression]) -> dict[str, object]:
+    """Likelihood ratio of a ratio for each level against one for all of them."""
+    models = {level: found.model for level, found in fits.items() if found.model is not None}
+    if len(models) < 2:
+        note = "not estimable: fewer than two levels have a maximum likelihood estimate"
+        return {"chi2": np.nan, "df": 0, "p": np.nan, "note": note}
+    members = data[data["level"].isin(models)]
+    common = fit_cox(
         members["time"],
         members["event"],
-        members[["score"]].rename(columns={"score": name}),
-        members["stratum"] if members["stratum"].nunique() > 1 else None,
+        members[["score"]],
+        strata=members.groupby(["level", "stratum"]).ngroup(),
     )
-
-
-def _line(subgroup: object, level: object, ratio: HazardRatio) -> dict[str, object]:
-    kept = ("n", "events", "hr", "ci_low", "ci_high", "p", "note")
-    named: dict[str, object] = {"subgroup": str(subgroup), "level": _label(level)}
-    return named | {key: getattr(ratio, key) for key in kept}
-
-
-def _interaction(data: pd.DataFrame, levels: list[object]) -> dict[str, object]:
-    """Likelihood ratio of a ratio for each level against one for all of them."""
-    if len(levels) < 2:
-        note = "not estimable: fewer than two levels have a hazard ratio"
-        return {"chi2": np.nan, "df": 0, "p": np.nan, "note": note}
-    members = data[data["level"].isin(levels)]
-    separate = sum(_log_likelihood(part) for _, part in members.groupby("level", observed=True))
-    chi2 = max(2 * (separate - _log_likelihood(members)), 0.0)
-    df = len(levels) - 1
-    return {"chi2": chi2, "df": df, "p": float(chdtrc(df, chi2)), "note": ""}
-
-
-def _log_likelihood(members: pd.DataFrame) -> float:
-    """Log partial likelihood of the score, the baseline hazard free in each level and stratum."""
-    from lifelines import CoxPHFitter
-
-    standardised = (members["score"] - members["score"].mean()) / members["score"].std(ddof=0)
-    design = members[["time", "event", "level", "stratum"]].assign(score=standardised)
-    model = CoxPHFitter().fit(
-        design, "time", "event", strata=["level", "stratum"], fit_options=_PRECISION
-    )
-    return float(model.log_likelihood_)
+    separate = sum(model.loglik for model in models.values())
+    test = chi_squared(max(2 * (separate - common.loglik), 0.0), len(models) - 1)
+    out = [level for level in fits if level not in models]
+    note = f"without {', '.join(out)}: not estimable" if out else ""
+    return test._asdict() | {"note": note}
 
 
 def _holm(p: "pd.Series[float]") -> "pd.Series[float]":

@@ -101,3 +101,17 @@ def test_one_level_has_no_interaction(lung: pd.DataFrame) -> None:
     hazards = subgroup_hazard_ratios(men["time"], men["status"], men["score"], men[["sex"]])
     assert hazards.interactions["note"].str.startswith("not estimable").all()
     assert hazards.interactions["p_holm"].isna().all()
+
+
+def test_separated_level_has_firths_ratio_and_no_part_in_the_test() -> None:
+    random = np.random.default_rng(8)
+    level = pd.Series(np.repeat(["a", "b", "c"], [60, 60, 12]), name="level")
+    score = pd.Series(random.normal(size=132), name="score")
+    time = np.concatenate([random.exponential(size=120) + 0.01, np.arange(1.0, 13.0)])
+    # In c, whoever has the higher score dies first.
+    score[120:] = np.arange(12.0, 0.0, -1.0)
+    hazards = subgroup_hazard_ratios(time, np.ones(132), score, level.to_frame())
+    last, test = hazards.levels.iloc[-1], hazards.interactions.iloc[0]
+    assert last["hr"] > 1
+    assert "Firth" in last["note"]
+    assert (test["df"], test["note"]) == (1, "without c: not estimable")
