@@ -10,12 +10,7 @@ from scipy.special import stdtr
 from cohorts.random_effects import RandomEffects, leave_one_out, pool
 from survival.cox import cox_regression
 
-METHOD = (
-    "Cox model in each centre; log hazard ratios pooled by random effects (REML), "
-    "interval of Hartung and Knapp, prediction interval for a new centre"
-)
-
-_COLUMNS = ["centre", "n", "events", "hr", "ci_low", "ci_high", "p", "weight", "note"]
+_COLUMNS = ["centre", "n", "events", "hr", "ci_low", "ci_high", "p", "weight", "method", "note"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +21,7 @@ class CentreHazards:
     ----------
     centres
         `centre, n, events, hr, ci_low, ci_high, p, weight` (percent in the pooled ratio, 0 where
-        not estimable), `note`; in order of the centre's name.
+        not estimable), `method, note`; in order of the centre's name.
     pooled
         One row: `hr, ci_low, ci_high, adhoc_ci_low, adhoc_ci_high` (see `log_pooled`), `p` (t test
         with centres - 1 degrees of freedom), `prediction_low, prediction_high, tau2,
@@ -63,7 +58,7 @@ def centre_hazard_ratios(
         Centre of each patient (n,).
     """
     times, events, names = np.asarray(time), np.asarray(event), np.asarray(centre)
-    taken = ("hr", "ci_low", "ci_high", "p", "coefficient", "se")
+    taken = ("hr", "ci_low", "ci_high", "p", "coefficient", "se", "method")
     lines = []
     for name in np.unique(names):
         member = names == name

@@ -8,6 +8,8 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from survival.competing_risks import (
+    CAUSE_SPECIFIC_METHOD,
+    METHOD,
     cause_specific_hazard_ratio,
     cumulative_incidence,
     kaplan_meier_overestimate,
@@ -26,15 +28,15 @@ class CompetingRisks:
     Attributes
     ----------
     incidence
-        Columns of `cumulative_incidence` for each `event` and `group`.
+        Columns of `cumulative_incidence` for each `event` and `group`, and `method`.
     numbers_at_risk
         `group, time, n_risk`: free of any event and under observation.
     gray
-        Gray's test of the groups for each `event`: `stratified_by, chi2, df, p, note`.
+        Gray's test of the groups for each `event`: `stratified_by, chi2, df, p, method, note`.
     hazards
         `event, model` ("cause-specific" or "subdistribution"), `term, adjusted_for,
-        stratified_by, hr, ci_low, ci_high, p, n, events, note`. A subdistribution model has one
-        baseline; its censoring is estimated within each centre where there are several.
+        stratified_by, hr, ci_low, ci_high, p, n, events, method, note`. A subdistribution model
+        has one baseline; its censoring is estimated within each centre where there are several.
     overestimates
         `event, group, time, incidence, one_minus_km, note` at the last time read.
     """
@@ -76,7 +78,9 @@ def competing_risks(
     by_group = [(str(name), members) for name, members in outcome.groupby("group")]
     named = [*enumerate(events, start=1)]
     curves = [
-        cumulative_incidence(members["time"], members["code"], code).assign(event=event, group=name)
+        cumulative_incidence(members["time"], members["code"], code).assign(
+            event=event, group=name, method=METHOD
+        )
         for code, event in named
         for name, members in by_group
     ]
@@ -107,8 +111,14 @@ def competing_risks(
 def _gray(outcome: pd.DataFrame, code: int) -> dict[str, object]:
     strata = _several_centres(outcome)
     test = gray_test(outcome["time"], outcome["code"], outcome["group"], code, strata)
-    stratified = {"stratified_by": "" if strata is None else "centre"}
-    return stratified | {"chi2": test.chi2, "df": test.df, "p": test.p, "note": test.note}
+    return {
+        "stratified_by": "" if strata is None else "centre",
+        "chi2": test.chi2,
+        "df": test.df,
+        "p": test.p,
+        "method": test.method,
+        "note": test.note,
+    }
 
 
 def _hazards(
@@ -138,6 +148,7 @@ def _cause_specific(outcome: pd.DataFrame, code: int, design: pd.DataFrame) -> d
         "p": ratio.p,
         "n": ratio.n,
         "events": ratio.events,
+        "method": CAUSE_SPECIFIC_METHOD,
         "note": ratio.note,
     }
 
@@ -155,6 +166,7 @@ def _subdistribution(outcome: pd.DataFrame, code: int, design: pd.DataFrame) -> 
         "p": term["p"],
         "n": fit.n,
         "events": fit.events,
+        "method": fit.method,
         "note": fit.note,
     }
 

@@ -15,10 +15,11 @@ from scipy.special import ndtri
 from survival.cox import HazardRatio, hazard_ratio
 from survival.curves import kaplan_meier
 
-INCIDENCE_METHOD = (
-    "Aalen-Johansen estimate; variance of Aalen 1978 as in R's cmprsk::cuminc; "
+METHOD = (
+    "Aalen-Johansen; variance of Aalen 1978 as in R's cmprsk::cuminc; "
     "log-log limits as in tidycmprsk"
 )
+CAUSE_SPECIFIC_METHOD = "Cox 1972, other events censored"
 
 # A difference that changes the percentage a reader takes away.
 _NOTABLE_EXCESS = 0.01

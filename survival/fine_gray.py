@@ -59,6 +59,7 @@ class FineGray:
     events: int
     competing: int
     note: str
+    method: str = METHOD
 
 
 def fine_gray(

@@ -34,6 +34,7 @@ class GrayTest:
     p: float
     groups: pd.DataFrame
     note: str
+    method: str = METHOD
 
 
 class _Course(NamedTuple):

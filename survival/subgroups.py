@@ -10,12 +10,10 @@ from cohorts.errors import DataError
 from survival.cox import CoxRegression, cox_regression
 from survival.cox_model import chi_squared, fit_cox
 
-METHOD = (
-    "Cox model in each level; interaction by likelihood ratio, each level with its own baseline "
-    "hazard; p also by Holm over the subgroups"
-)
+METHOD = "likelihood ratio, each level with its own baseline hazard; Holm over the subgroups"
 
 _MOST_LEVELS = 8
+_TAKEN = ("hr", "ci_low", "ci_high", "p", "method")
 
 
 @dataclass(frozen=True)
@@ -25,11 +23,12 @@ class SubgroupHazards:
     Attributes
     ----------
     levels
-        `subgroup, level, n, events, hr, ci_low, ci_high, p, note`, one row for each level, after
-        one of all patients (`subgroup` "all patients", `level` empty).
+        `subgroup, level, n, events, hr, ci_low, ci_high, p, method, note`, one row for each level,
+        after one of all patients (`subgroup` "all patients", `level` empty).
     interactions
-        `subgroup, chi2, df, p, p_holm, missing, note`: whether the ratio differs between the levels
-        that have one; `missing` counts patients whose subgroup is not known.
+        `subgroup, chi2, df, p, p_holm, missing, method, note`: whether the ratio differs between
+        the levels that have one by maximum likelihood; `missing` counts patients whose subgroup
+        is not known.
     note
         How many tests there are, and what that means.
     """
@@ -88,8 +87,11 @@ def subgroup_hazard_ratios(
         rows += [_line(str(name), level, found) for level, found in fits.items()]
         labels = column.map(_label, na_action="ignore").astype(object)
         test = _interaction(data.assign(level=labels.to_numpy()), fits)
-        tests.append({"subgroup": str(name)} | test | {"missing": int(column.isna().sum())})
-    interactions = pd.DataFrame(tests, columns=["subgroup", "chi2", "df", "p", "missing", "note"])
+        known = {"subgroup": str(name), "missing": int(column.isna().sum()), "method": METHOD}
+        tests.append(known | test)
+    interactions = pd.DataFrame(
+        tests, columns=["subgroup", "chi2", "df", "p", "missing", "method", "note"]
+    )
     interactions.insert(4, "p_holm", _holm(interactions["p"].astype(np.float64)))
     tested = int(interactions["p"].notna().sum())
     note = (
@@ -128,7 +130,7 @@ def _fit(members: pd.DataFrame, term: str) -> CoxRegression:
 
 def _line(subgroup: str, level: str, found: CoxRegression) -> dict[str, object]:
     named = {"subgroup": subgroup, "level": level, "n": found.n, "events": found.events}
-    ratio = {name: found.table[name].iloc[0] for name in ("hr", "ci_low", "ci_high", "p")}
+    ratio = {name: found.table[name].iloc[0] for name in _TAKEN}
     return named | ratio | {"note": found.note}
 
 
@@ -148,7 +150,7 @@ def _interaction(data: pd.DataFrame, fits: dict[str, CoxRegression]) -> dict[str
     separate = sum(model.loglik for model in models.values())
     test = chi_squared(max(2 * (separate - common.loglik), 0.0), len(models) - 1)
     out = [level for level in fits if level not in models]
-    note = f"without {', '.join(out)}: not estimable" if out else ""
+    note = f"without {', '.join(out)}: no maximum likelihood estimate" if out else ""
     return test._asdict() | {"note": note}
 
 

@@ -56,7 +56,7 @@ def test_level_without_enough_events_takes_no_part(hazards: SubgroupHazards) -> 
     assert last["note"].startswith("not estimable")
     line = hazards.interactions.iloc[1]
     assert (line["df"], line["missing"]) == (2, 1)
-    assert line["note"] == "without 3: not estimable"
+    assert line["note"] == "without 3: no maximum likelihood estimate"
 
 
 def test_many_tests_are_told_and_corrected(hazards: SubgroupHazards) -> None:
@@ -114,4 +114,4 @@ def test_separated_level_has_firths_ratio_and_no_part_in_the_test() -> None:
     last, test = hazards.levels.iloc[-1], hazards.interactions.iloc[0]
     assert last["hr"] > 1
     assert "Firth" in last["note"]
-    assert (test["df"], test["note"]) == (1, "without c: not estimable")
+    assert (test["df"], test["note"]) == (1, "without c: no maximum likelihood estimate")
