@@ -24,7 +24,7 @@ _TICKS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
 _WIDTH, _FROM, _TO = 9.2, 3.35, 5.75
 _LABEL_AT, _COUNTS_AT, _RATIO_AT, _LAST_AT = 0.1, 2.35, 5.95, 7.7
 _ROW, _HEAD, _FOOT, _FOOT_LINE = 0.25, 0.5, 0.62, 0.18
-_LABEL_WIDTH, _NOTE_WIDTH = 32, 104
+_LABEL_WIDTH, _NOTE_WIDTH, _TITLE_WIDTH = 32, 104, 88
 _FONT: dict[str, Any] = {"fontsize": 9, "color": _INK, "va": "center", "parse_math": False}
 
 
@@ -210,7 +210,8 @@ def _figure(
 
     lines = [line for note in notes for line in textwrap.wrap(note, _NOTE_WIDTH)]
     foot = _FOOT + _FOOT_LINE * len(lines)
-    head = _HEAD if title else 0.15
+    wrapped = textwrap.wrap(title, _TITLE_WIDTH)
+    head = _HEAD + 0.2 * (len(wrapped) - 1) if wrapped else 0.15
     body = _ROW * (len(rows) + 1.2)
     height = head + body + foot
     figure = Figure(figsize=(_WIDTH, height))
@@ -218,9 +219,9 @@ def _figure(
     plot_forest(rows, columns, ax)
     ax.set_xlabel(f"Hazard ratio ({term})", fontsize=9, parse_math=False)
     ax.tick_params(labelsize=9)
-    if title:
+    if wrapped:
         figure.suptitle(
-            title,
+            "\n".join(wrapped),
             x=_LABEL_AT / _WIDTH,
             y=1 - 0.12 / height,
             ha="left",

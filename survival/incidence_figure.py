@@ -1,5 +1,6 @@
 """Cumulative incidence curves with numbers at risk: they draw tables and compute nothing."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#222222")
 _STYLES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
 _INK, _GRID = "#222222", "#e6e6e6"
+_TITLE_WIDTH = 64
 _WIDTH, _PANEL, _LINE = 6.4, 4.2, 0.19
 # Height of a line of the tests, in heights of the panel.
 _TEST_LINE = 0.06
@@ -47,13 +49,16 @@ def incidence_figure(
     from matplotlib.figure import Figure
 
     below = 0.3 + _LINE * len(labels)
-    above = 0.1 + 2 * _LINE + (0.3 if title else 0)
+    wrapped = textwrap.wrap(title, _TITLE_WIDTH)
+    above = 0.1 + 2 * _LINE + 0.25 * len(wrapped)
     figure = Figure(figsize=(_WIDTH, _PANEL + below + above), layout="constrained")
     ax, risk_ax = figure.subplots(2, 1, sharex=True, height_ratios=[_PANEL - 0.5, below])
     plot_incidence(results, labels, ax, risk_ax)
     ax.set_xlabel(f"Time ({unit})")
-    if title:
-        figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold", parse_math=False)
+    if wrapped:
+        figure.suptitle(
+            "\n".join(wrapped), x=0.01, ha="left", fontsize=11, fontweight="bold", parse_math=False
+        )
     return figure
 
 
