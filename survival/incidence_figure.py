@@ -92,11 +92,10 @@ def plot_incidence(
     ticks = at_risk["time"].unique()
     end = max(curves["time"].max(), ticks[-1])
     highest = np.nanmax([curves["incidence"].max(), curves["ci_high"].max(), 0.1])
-    ax.set(
-        xlim=(-0.04 * end, 1.03 * end),
-        ylim=(-0.01, highest / (1 - _TEST_LINE * (len(events) + 1.5))),
-        xticks=ticks,
-    )
+    top = highest / (1 - _TEST_LINE * (len(events) + 1.5))
+    ax.set(xlim=(-0.04 * end, 1.03 * end), ylim=(-0.01, top), xticks=ticks)
+    # Room for the tests may lie above 1; a probability does not.
+    ax.set_yticks([tick for tick in ax.get_yticks() if 0 <= tick <= min(top, 1)])
     ax.set_ylabel("Cumulative incidence")
     ax.tick_params(labelbottom=True)
     ax.spines[["top", "right"]].set_visible(False)
