@@ -63,7 +63,7 @@ def repeated_patients(patients: pd.DataFrame) -> list[Finding]:
 
 
 def endpoint_findings(patients: pd.DataFrame, endpoint: Endpoint) -> list[Finding]:
-    """Check that times are positive and of this century, and events coded 0 and 1."""
+    """Check that times are positive and of this century, and events coded as the endpoint says."""
     absent = absent_columns("patients", patients.columns, (endpoint.time, endpoint.event))
     if absent:
         return absent
@@ -75,6 +75,8 @@ def endpoint_findings(patients: pd.DataFrame, endpoint: Endpoint) -> list[Findin
     ]
     time, event = numeric(patients[endpoint.time]), numeric(patients[endpoint.event])
     century = _CENTURY[endpoint.unit]
+    meaning = ("censored", "event", *endpoint.competing)
+    told = " or ".join(f"{code} ({name})" for code, name in enumerate(meaning))
     checks = [
         (
             endpoint.time,
@@ -91,7 +93,7 @@ def endpoint_findings(patients: pd.DataFrame, endpoint: Endpoint) -> list[Findin
             time.between(century, float("inf"), inclusive="neither"),
             f'over 100 years in "{endpoint.unit}"; correct the unit',
         ),
-        (endpoint.event, event.notna() & ~event.isin([0, 1]), "not 0 (censored) or 1 (event)"),
+        (endpoint.event, event.notna() & ~event.isin(range(len(meaning))), f"not {told}"),
     ]
     found += [
         in_column("error", "patients", column, says, patients.index[mask])

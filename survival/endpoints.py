@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import pandas as pd
 
-from cohorts.endpoints import Endpoint
+from cohorts.endpoints import Endpoint, event_of_interest
 from cohorts.errors import DataError
 from survival.column_checks import (
     covariate_findings,
@@ -44,7 +44,8 @@ def join_endpoints(
     -------
     pandas.DataFrame
         Indexed by patient id in the order of `predictions`: `centre`, `split`, `score`, each
-        endpoint's time and event, and the covariates, the last three as float.
+        endpoint's time and event, and the covariates, the last three as float. A competing event
+        is 0 in the event column; `event_codes` tells which it was.
 
     Raises
     ------
@@ -62,9 +63,20 @@ def join_endpoints(
         [*(name for e in endpoints.values() for name in (e.time, e.event)), *covariates]
     )
     numbers = pd.DataFrame({name: numeric(patients[name]) for name in columns})
+    for endpoint in endpoints.values():
+        numbers[endpoint.event] = event_of_interest(numbers[endpoint.event])
     numbers.index = numbers.index.astype(str)
     scores = predictions.set_index(predictions["patient_id"].astype(str))
     return scores[["centre", "split", "score"]].join(numbers)
+
+
+def event_codes(
+    joined: pd.DataFrame, patients: pd.DataFrame, endpoint: Endpoint
+) -> "pd.Series[int]":
+    """Code of each patient of `join_endpoints`: 0 censored, 1 the event, 2 and on the competing."""
+    codes = numeric(patients[endpoint.event])
+    codes.index = codes.index.astype(str)
+    return codes.reindex(joined.index).astype(int)
 
 
 def without_outcome(patients: pd.DataFrame, endpoint: Endpoint) -> "pd.Series[str]":
