@@ -5,9 +5,10 @@ import math
 import pandas as pd
 
 from cmil.validation import cohorts_of
-from cmil.validation.auc_difference import auc_difference, holm
+from cmil.validation.auc_difference import auc_difference
 from cmil.validation.discrimination import auc_delong
 from cohorts.errors import DataError
+from survival.multiplicity import adjusted_p
 
 MODEL, AGGREGATOR, BASELINE = "model", "aggregator", "baseline"
 ONE_LABEL = "one label only: AUC not estimable"
@@ -73,7 +74,7 @@ def compare(scores: pd.DataFrame) -> pd.DataFrame:
             theirs = _aligned(reference, cohorts[name].get(cohort), name)
             rows.append({"cohort": cohort, **_row(reference, theirs)})
     table = pd.DataFrame(rows)
-    return table.assign(p_holm=holm(table["p"]))[list(COLUMNS)]
+    return table.assign(p_holm=adjusted_p(table["p"], "holm"))[list(COLUMNS)]
 
 
 def _aligned(reference: pd.DataFrame, theirs: pd.DataFrame | None, name: str) -> pd.DataFrame:

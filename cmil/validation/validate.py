@@ -10,7 +10,6 @@ import pandas as pd
 from cmil.validation.auc_difference import (
     AucDifference,
     auc_difference,
-    holm,
     unpaired_auc_difference,
 )
 from cmil.validation.bootstrap import SAMPLES, patient_weights
@@ -30,6 +29,7 @@ from cmil.validation.performance import cohorts_of
 from cmil.validation.subgroups import subgroups as of_subgroups
 from cohorts.errors import DataError, SettingsError
 from cohorts.strata import DEVELOPMENT
+from survival.multiplicity import adjusted_p
 
 _ROC = ["threshold", "sensitivity", "specificity"]
 
@@ -214,7 +214,7 @@ def _comparisons(cohorts: Mapping[str, pd.DataFrame], comparator: str | None) ->
             rows.append(_compared(name, "less development", "DeLong, unpaired", found))
     columns = ["cohort", "comparison", "difference", "ci_low", "ci_high", "p", "method", "note"]
     table = pd.DataFrame(rows, columns=columns)
-    table.insert(6, "p_holm", holm(table["p"].astype(float)))
+    table.insert(6, "p_holm", adjusted_p(table["p"], "holm"))
     return table
 
 
