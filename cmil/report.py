@@ -31,6 +31,7 @@ from cohorts.files import write_text
 from cohorts.manifest import Cohort
 from cohorts.strata import DEVELOPMENT, POOLED
 from survival import TABLES, SurvivalResults, hazard_ratio_figure, kaplan_meier_figure, read_lock
+from survival.print_numbers import estimate_text, p_value
 
 # Columns of words, where "NA" is a name, "007" no number and "" no gap.
 _WORDS = ("endpoint", "stratum", "group", "unit", "term", "adjusted_for", "stratified_by", "note")
@@ -100,7 +101,7 @@ def write_report(
     explained = None
     if (out / "explanations").is_dir():
         explained = explanation_part(read_explanations(out / "explanations"))
-    words = (auc_text, difference_text, percent_text, p_text, median_text, mean_text)
+    words = (auc_text, difference_text, percent_text, p_value, median_text, mean_text)
     environment = page_templates({word.__name__: word for word in words})
     script = environment.get_template("report.js").render().encode()
     page = environment.get_template("report.html.j2").render(
@@ -198,11 +199,9 @@ def cohort_flow(
 
 def auc_text(auc: float, ci_low: float, ci_high: float) -> str:
     """Give an AUC with its interval; DeLong's has no width where the separation is complete."""
-    if pd.isna(auc):
-        return "not estimable"
     if not ci_low < ci_high:
-        return f"{auc:.3f} (95% CI not estimable)"
-    return f"{auc:.3f} (95% CI {ci_low:.3f} to {ci_high:.3f})"
+        ci_low = ci_high = float("nan")
+    return estimate_text(auc, ci_low, ci_high, "z.3f")
 
 
 def percent_text(value: float, ci_low: float, ci_high: float) -> str:
@@ -210,15 +209,6 @@ def percent_text(value: float, ci_low: float, ci_high: float) -> str:
     if pd.isna(value):
         return "no patient"
     return f"{value:.0%} ({ci_low:.0%} to {ci_high:.0%})"
-
-
-def p_text(p: float) -> str:
-    """Give a p value as it is printed in the figures."""
-    if pd.isna(p):
-        return "not estimable"
-    if p < 0.001:
-        return "< 0.001"
-    return f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
 
 
 def median_text(median: float, ci_low: float, ci_high: float) -> str:

@@ -11,6 +11,7 @@ import pandas as pd
 from survival.brier import BrierScore
 from survival.decision_curve import ALL, NONE, DecisionCurve
 from survival.dynamic_auc import DynamicAuc
+from survival.print_numbers import interval_text
 from survival.survival_calibration import SurvivalCalibration
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def plot_dynamic_auc(auc: DynamicAuc, unit: str, ax: "Axes") -> "Axes":
     _line_with_band(table, "time", "auc", ("ci_low", "ci_high"), _COLOURS[0], "AUC", ax)
     ax.set(ylim=(min(0.4, float(table["ci_low"].min())) if len(table) else 0.4, 1.005))
     ax.set_xlim(left=0)
-    mean = f"mean {auc.integrated:.2f} ({auc.ci_low:.2f} to {auc.ci_high:.2f})"
+    mean = f"mean {interval_text(auc.integrated, auc.ci_low, auc.ci_high)}"
     _corner(ax, [mean, f"censoring weights: {auc.weights} cohort"], top=False)
     _axes_text(ax, f"Time ({unit})", "AUC for the event by then")
     return ax
@@ -155,8 +156,7 @@ def _line_with_band(
 
 
 def _estimate(table: pd.DataFrame, row: str) -> str:
-    value, low, high = (table[name][row] for name in ("value", "ci_low", "ci_high"))
-    return f"{value:.2f} ({low:.2f} to {high:.2f})"
+    return interval_text(*(table[name][row] for name in ("value", "ci_low", "ci_high")))
 
 
 def _corner(ax: "Axes", lines: Sequence[str], *, top: bool) -> None:

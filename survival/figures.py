@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from survival.analysis import SurvivalResults
-from survival.print_numbers import p_text
+from survival.print_numbers import interval_text, p_value
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -100,10 +100,8 @@ def _print_row(ax: "Axes", y: int, texts: tuple[str, ...], weight: str) -> None:
 def _ratio_texts(line: "pd.Series") -> tuple[str, ...]:
     label = f"   {line['term']}{', adjusted' if line['adjusted_for'] else ''}"
     counts = f"{line['events']} / {line['n']}"
-    if pd.isna(line["hr"]):
-        return label, counts, "not estimable"
-    ratio = f"{line['hr']:.2f} ({line['ci_low']:.2f} to {line['ci_high']:.2f})"
-    return label, counts, ratio, p_text(line["p"]).removeprefix("= ")
+    ratio = interval_text(line["hr"], line["ci_low"], line["ci_high"])
+    return label, counts, ratio, "" if pd.isna(line["hr"]) else p_value(line["p"])
 
 
 def _draw_ratio(ax: "Axes", y: int, line: "pd.Series") -> None:

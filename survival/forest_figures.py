@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from survival.centres import CentreHazards
+from survival.print_numbers import interval_text, p_text, p_value
 from survival.subgroups import SubgroupHazards
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def centre_forest_figure(hazards: CentreHazards, term: str, title: str = "") -> 
     notes = [str(pooled["method"])]
     if pd.notna(pooled["i2"]):
         notes[0] += f"; I² {pooled['i2']:.0f}%, τ² {pooled['tau2']:.3f}, heterogeneity p "
-        notes[0] += _p_text(pooled["q_p"])
+        notes[0] += p_text(pooled["q_p"])
     notes += [str(pooled["note"])] if pooled["note"] else []
     return _figure(rows, ("Centre", "Events / n", "HR (95% CI)", "Weight"), term, title, notes)
 
@@ -103,7 +104,7 @@ def centre_rows(hazards: CentreHazards) -> list[ForestRow]:
             pooled["hr"],
             pooled["ci_low"],
             pooled["ci_high"],
-            f"p {_p_text(pooled['p'])}",
+            f"p {p_text(pooled['p'])}",
             "diamond",
         )
     )
@@ -271,25 +272,16 @@ def _draw_interval(ax: "Axes", y: int, row: ForestRow) -> None:
 def _ratio_text(row: ForestRow) -> str:
     if row.shape == "header":
         return ""
-    if math.isnan(row.hr):
-        return "not estimable"
     if row.shape == "interval":
         return f"{row.ci_low:.2f} to {row.ci_high:.2f}"
-    return f"{row.hr:.2f} ({row.ci_low:.2f} to {row.ci_high:.2f})"
+    return interval_text(row.hr, row.ci_low, row.ci_high)
 
 
 def _interaction_text(p: float, p_holm: float) -> str:
-    if math.isnan(p):
-        return "not estimable"
-    plain, corrected = (_p_text(value).removeprefix("= ") for value in (p, p_holm))
-    return f"{plain} (Holm {corrected})" if p_holm != p else plain
+    if math.isnan(p) or p_holm == p:
+        return p_value(p)
+    return f"{p_value(p)} (Holm {p_value(p_holm)})"
 
 
 def _fitted(label: str) -> str:
     return label if len(label) <= _LABEL_WIDTH else f"{label[: _LABEL_WIDTH - 3]}..."
-
-
-def _p_text(p: float) -> str:
-    if p < 0.001:
-        return "< 0.001"
-    return f"= {p:.3f}" if p < 0.1 else f"= {p:.2f}"

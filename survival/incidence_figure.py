@@ -10,6 +10,7 @@ import pandas as pd
 
 from cohorts.errors import SettingsError
 from survival.competing_analysis import CompetingRisks
+from survival.print_numbers import NOT_ESTIMABLE, p_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -171,12 +172,8 @@ def _draw_tests(gray: pd.DataFrame, ax: "Axes") -> None:
 
 
 def _test_text(test: "pd.Series") -> str:
-    if pd.isna(test["p"]):
-        return f"{test['event']}: not estimable"
     p = float(test["p"])
-    if p < 0.001:
-        return f"{test['event']}: p < 0.001"
-    return f"{test['event']}: p = {p:.3f}" if p < 0.1 else f"{test['event']}: p = {p:.2f}"
+    return f"{test['event']}: {NOT_ESTIMABLE if np.isnan(p) else f'p {p_text(p)}'}"
 
 
 def _draw_numbers(at_risk: pd.DataFrame, labels: Mapping[str, str], ax: "Axes") -> None:

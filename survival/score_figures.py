@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from survival.cox import CoxRegression
+from survival.print_numbers import NOT_ESTIMABLE, p_text, p_value
 from survival.proportional_hazards import ProportionalHazards
 from survival.spline import SplineEffect
 
@@ -119,8 +120,8 @@ def plot_spline(effect: SplineEffect, ax: "Axes", label: str = "Score") -> "Axes
     ax.plot(inside, np.zeros(len(inside)), "|", color=_INK, markersize=10, transform=across)
     ax.yaxis.set_major_formatter(lambda y, _: f"{y:g}")
     ax.set_title(
-        f"association p {_p_value(effect.association.p)}, "
-        f"non-linearity p {_p_value(effect.non_linearity.p)}",
+        f"association p {p_text(effect.association.p)}, "
+        f"non-linearity p {p_text(effect.non_linearity.p)}",
         fontsize=9,
         loc="left",
     )
@@ -165,7 +166,7 @@ def plot_schoenfeld(hazards: ProportionalHazards, term: str, unit: str, ax: "Axe
     ax.set_ylabel(f"Log hazard ratio of {term}", parse_math=False)
     ax.legend(loc="best", frameon=True, framealpha=0.85, edgecolor="none", fontsize=8)
     ax.set_title(
-        f"proportional hazards: chi-squared {chi2:.2f}, p {_p_value(p)}",
+        f"proportional hazards: chi-squared {chi2:.2f}, p {p_text(p)}",
         fontsize=9,
         loc="left",
     )
@@ -175,9 +176,9 @@ def plot_schoenfeld(hazards: ProportionalHazards, term: str, unit: str, ax: "Axe
 
 def _texts(line: "pd.Series") -> tuple[str, ...]:
     if pd.isna(line["hr"]):
-        return str(line["term"]), "not estimable"
+        return str(line["term"]), NOT_ESTIMABLE
     ratio = f"{_number(line['hr'])} ({_number(line['ci_low'])} to {_number(line['ci_high'])})"
-    return str(line["term"]), ratio, _p_value(line["p"]).removeprefix("= ")
+    return str(line["term"]), ratio, p_value(line["p"])
 
 
 def _number(ratio: float) -> str:
@@ -194,9 +195,3 @@ def _say(ax: "Axes", text: str) -> "Axes":
     ax.set(xticks=[], yticks=[])
     ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", wrap=True)
     return ax
-
-
-def _p_value(p: float) -> str:
-    if p < 0.001:
-        return "< 0.001"
-    return f"= {p:.3f}" if p < 0.1 else f"= {p:.2f}"

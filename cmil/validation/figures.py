@@ -15,6 +15,7 @@ import pandas as pd
 
 from cmil.validation.decision_curve import ALL, MODEL, NONE
 from cohorts.strata import DEVELOPMENT
+from survival.print_numbers import interval_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -236,12 +237,7 @@ def plot_decision_curve(curve: pd.DataFrame, ax: "Axes") -> "Axes":
 
 def with_interval(row: "pd.Series") -> str:
     """Give a value and its interval in two decimals, or "not estimable"."""
-    if math.isnan(row["value"]):
-        return "not estimable"
-    if math.isnan(row["ci_low"]):
-        return f"{row['value']:.2f}"
-    value, low, high = (round(row[name], 2) + 0.0 for name in ("value", "ci_low", "ci_high"))
-    return f"{value:.2f} ({low:.2f} to {high:.2f})"
+    return interval_text(row["value"], row["ci_low"], row["ci_high"])
 
 
 def _explain(figure: "Figure", panels: "Mapping[str, Axes]") -> None:

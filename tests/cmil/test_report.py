@@ -24,7 +24,6 @@ from cmil.report import (
     cohort_flow,
     headline,
     median_text,
-    p_text,
     percent_text,
     write_report,
 )
@@ -35,6 +34,7 @@ from cohorts.errors import DataError
 from cohorts.files import digest_of_file
 from cohorts.manifest import Cohort, Slide, SourceKind
 from survival import SurvivalSettings, analyse, read_lock
+from survival.print_numbers import p_value
 
 NASTY = '<script>alert("x")</script> & $Sons$'
 CENTRES = {"Lund": "development", NASTY: "external", "Oslo": "external"}
@@ -266,7 +266,7 @@ def test_comparison_is_that_of_the_table_and_doubts_come_first(page: Page, study
     for row in table[table["role"] == "baseline"].itertuples():
         limits = (row.difference, row.difference_ci_low, row.difference_ci_high)
         assert difference_text(*limits) in page.text
-        assert p_text(row.p_holm) in page.text
+        assert p_value(row.p_holm) in page.text
     section = page.text[page.text.index("Compared with simpler explanations") :]
     assert section.index("not shown to be better than centre alone") < section.index("Holm")
     assert "better than bag size alone" not in section
@@ -300,7 +300,7 @@ def test_survival_is_that_of_the_tables(page: Page, study: Path) -> None:
     for ratio in cox[cox["hr"].notna()].itertuples():
         assert f"{ratio.hr:.2f} ({ratio.ci_low:.2f} to {ratio.ci_high:.2f})" in page.text
     tests = pd.read_csv(study / "survival" / "logrank.csv")
-    assert all(p_text(p) in page.text for p in tests["p"])
+    assert all(p_value(p) in page.text for p in tests["p"])
 
 
 def test_without_endpoint_the_page_says_so(folder: Path) -> None:
@@ -399,10 +399,10 @@ def test_result_of_a_centre_with_one_label(folder: Path) -> None:
         (auc_text(math.nan, math.nan, math.nan), "not estimable"),
         (percent_text(0.9, 0.796, 0.984), "90% (80% to 98%)"),
         (percent_text(math.nan, math.nan, math.nan), "no patient"),
-        (p_text(0.00099), "< 0.001"),
-        (p_text(0.0123), "0.012"),
-        (p_text(0.5), "0.50"),
-        (p_text(math.nan), "not estimable"),
+        (p_value(0.00099), "< 0.001"),
+        (p_value(0.0123), "0.012"),
+        (p_value(0.5), "0.50"),
+        (p_value(math.nan), "not estimable"),
         (median_text(21.04, 16.1, math.nan), "21.0 (16.1 to NR)"),
     ],
 )

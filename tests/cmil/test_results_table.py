@@ -84,15 +84,15 @@ def test_a_cohort_is_a_line() -> None:
     text = performance_table(table)
     bern = table.set_index("cohort").loc["Bern"]
     assert line_of(text, "Bern") == (
-        f"Bern 4 (2 pos.) 0.75 ({bern['auc_ci_low']:.2f}-1.00) "
-        "1/2 0.50 (0.09-0.91) 1/2 0.50 (0.09-0.91)"
+        f"Bern 4 (2 pos.) 0.75 ({bern['auc_ci_low']:.2f} to 1.00) "
+        "1/2 0.50 (0.09 to 0.91) 1/2 0.50 (0.09 to 0.91)"
     )
-    assert line_of(text, "Ulm") == "Ulm 3 (3 pos.) not estimable 1/3 0.33 (0.06-0.79) -"
+    assert line_of(text, "Ulm") == "Ulm 3 (3 pos.) not estimable 1/3 0.33 (0.06 to 0.79) -"
 
 
 def test_interval_that_is_not_known_is_not_printed() -> None:
     one_positive = performance_table(performance(predictions("Bern", [0, 0, 0, 1])))
-    assert "1.00 (interval not estimable)" in one_positive
+    assert "1.00 (95% CI not estimable)" in one_positive
     assert "nan" not in one_positive
 
 
@@ -101,8 +101,8 @@ def test_whole_study_is_shown_with_a_centre_called_na(out: Path) -> None:
     first, compared_in_na, second, last = text.split("\n\n")
     assert compared_in_na.splitlines()[0].startswith("compared in NA")
     assert line_of(first, "NA").startswith("NA 4 (2 pos.) 0.75")
-    assert line_of(second, "os  *NA") == "os NA <0.001 2.50 (1.20-5.20)"
-    assert line_of(second, "os  *Bern") == "os Bern - not estimable"
+    assert line_of(second, "os  *NA") == "os NA < 0.001 2.50 (1.20 to 5.20)"
+    assert line_of(second, "os  *Bern") == "os Bern not estimable not estimable"
     assert last == "Research use only."
 
 
@@ -116,9 +116,9 @@ def test_models_are_compared_in_the_widest_cohort() -> None:
     text = comparison_table(table)
     assert line_of(text, "mean").split(" (the model) ")[1] == "-"
     low, high = size["difference_ci_low"], size["difference_ci_high"]
-    assert f"+0.25 ({low:+.2f} to {high:+.2f}) {size['p_holm']:.3f}" in line_of(text, "bag size")
+    assert f"+0.25 ({low:+.2f} to {high:+.2f}) {size['p_holm']:.2f}" in line_of(text, "bag size")
     few = comparison_table(compared("Bern", [0, 0, 0, 1]))
-    assert "+0.50 (interval not estimable)" in few
+    assert "+0.50 (95% CI not estimable)" in few
     none = comparison_table(compared("Bern", [0, 0]))
     assert "nan" not in few + none
 
