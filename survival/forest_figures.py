@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from survival.centres import CentreHazards
+from survival.figure_style import BLUE, INK, PALE
 from survival.print_numbers import interval_text, p_text, p_value
 from survival.subgroups import SubgroupHazards
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_INK, _PALE, _BLUE = "#222222", "#8a8a8a", "#0072B2"
 _WIDEST_RATIO = 20.0
 _TICKS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
 # Inches: the width of the figure, where the axes begin and end, and where columns of text start.
@@ -26,7 +26,7 @@ _WIDTH, _FROM, _TO = 9.2, 3.35, 5.75
 _LABEL_AT, _COUNTS_AT, _RATIO_AT, _LAST_AT = 0.1, 2.35, 5.95, 7.7
 _ROW, _HEAD, _FOOT, _FOOT_LINE = 0.25, 0.5, 0.62, 0.18
 _LABEL_WIDTH, _NOTE_WIDTH, _TITLE_WIDTH = 32, 104, 88
-_FONT: dict[str, Any] = {"fontsize": 9, "color": _INK, "va": "center", "parse_math": False}
+_FONT: dict[str, Any] = {"fontsize": 9, "color": INK, "va": "center", "parse_math": False}
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ def plot_forest(rows: list[ForestRow], columns: tuple[str, str, str, str], ax: "
         min(max([2.0, *limits]) * 1.15, _WIDEST_RATIO),
     )
     ax.set(ylim=(len(rows) + 0.6, -0.6), yticks=[])
-    ax.axvline(1, color=_PALE, linewidth=0.8, zorder=0)
+    ax.axvline(1, color=PALE, linewidth=0.8, zorder=0)
     low, high = ax.get_xlim()
     ax.set_xticks(ticks := [tick for tick in _TICKS if low <= tick <= high])
     ax.set_xticklabels([f"{tick:g}" for tick in ticks])
@@ -195,8 +195,8 @@ def plot_forest(rows: list[ForestRow], columns: tuple[str, str, str, str], ax: "
             _draw_interval(ax, y, row)
     for y, row in enumerate(rows, start=1):
         if row.shape == "diamond":
-            ax.axhline(y - 0.55, color=_PALE, linewidth=0.6)
-            ax.axvline(row.hr, color=_BLUE, linewidth=0.8, linestyle=(0, (3, 3)), zorder=0)
+            ax.axhline(y - 0.55, color=PALE, linewidth=0.6)
+            ax.axvline(row.hr, color=BLUE, linewidth=0.8, linestyle=(0, (3, 3)), zorder=0)
     return ax
 
 
@@ -237,7 +237,7 @@ def _figure(
             (0.12 + _FOOT_LINE * place) / height,
             line,
             fontsize=8,
-            color=_INK,
+            color=INK,
             parse_math=False,
         )
     return figure
@@ -257,13 +257,13 @@ def _draw_interval(ax: "Axes", y: int, row: ForestRow) -> None:
     start, end = max(row.ci_low, low), min(row.ci_high, high)
     if row.shape == "diamond":
         corners = [(start, y), (row.hr, y - 0.3), (end, y), (row.hr, y + 0.3)]
-        ax.fill(*zip(*corners, strict=True), color=_BLUE, linewidth=0)
+        ax.fill(*zip(*corners, strict=True), color=BLUE, linewidth=0)
     elif row.shape == "interval":
-        ax.plot([start, end], [y, y], color=_BLUE, linewidth=3, solid_capstyle="butt")
+        ax.plot([start, end], [y, y], color=BLUE, linewidth=3, solid_capstyle="butt")
     else:
-        ax.plot([start, end], [y, y], color=_INK, linewidth=1.2)
-        ax.plot(row.hr, y, "s", color=_INK, markersize=3 + 6 * row.size**0.5)
-    colour = _INK if row.shape == "square" else _BLUE
+        ax.plot([start, end], [y, y], color=INK, linewidth=1.2)
+        ax.plot(row.hr, y, "s", color=INK, markersize=3 + 6 * row.size**0.5)
+    colour = INK if row.shape == "square" else BLUE
     for at, marker, beyond in ((low, "<", row.ci_low < low), (high, ">", row.ci_high > high)):
         if beyond:
             ax.plot(at, y, marker, color=colour, markersize=6, clip_on=False)

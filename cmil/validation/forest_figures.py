@@ -5,16 +5,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from cmil.validation.figures import (
-    BLUE,
-    INK,
-    PAGE_INCHES,
-    PALE,
-    PLAIN,
-    STYLE,
-    VERMILION,
-    with_interval,
-)
+from cmil.validation.figures import PAGE_INCHES, with_interval
+from survival.figure_style import BLUE, INK, PALE, PLAIN, STYLE, VERMILION
 from survival.print_numbers import p_text, p_value
 
 if TYPE_CHECKING:

@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 
 from cmil.validation import Questions, ValidationTables, validate_scores
 from cmil.validation.figures import (
-    STYLE,
     calibration_figure,
     decision_figure,
     roc_figure,
@@ -18,6 +17,7 @@ from cmil.validation.figures import (
 )
 from cmil.validation.forest_figures import centre_forest_figure, subgroup_forest_figure
 from cohorts.strata import POOLED
+from survival.figure_style import STYLE
 from survival.print_numbers import p_value
 
 
