@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
@@ -96,7 +97,7 @@ def write_report(
     bundle = read_bundle(out / "model")
     survival = _read_survival(out / "survival") if endpoints else None
     _check_one_model(bundle, predictions, survival)
-    results = performance(predictions)
+    results = performance(predictions, np.random.SeedSequence(bundle.facts.seed))
     slides = pd.read_csv(out / "bags" / "slides.csv", dtype=str, keep_default_na=False)
     explained = None
     if (out / "explanations").is_dir():
@@ -148,7 +149,7 @@ def headline(results: pd.DataFrame, predictions: pd.DataFrame) -> str:
     first = (
         f"{'External' if external else 'Out-of-fold'} AUC {auc} in {row['patients']} patients of "
         f"{centres} {'centre' if centres == 1 else 'centres'}"
-        f"{', all of one label' if row['note'] else ''}."
+        f"{', all of one label' if row['positives'] in (0, row['patients']) else ''}."
     )
     if not external:
         return f"{first} No external centre has been scored."
@@ -198,9 +199,7 @@ def cohort_flow(
 
 
 def auc_text(auc: float, ci_low: float, ci_high: float) -> str:
-    """Give an AUC with its interval; DeLong's has no width where the separation is complete."""
-    if not ci_low < ci_high:
-        ci_low = ci_high = float("nan")
+    """Give an AUC with its interval."""
     return estimate_text(auc, ci_low, ci_high, "z.3f")
 
 

@@ -1,7 +1,6 @@
 """Results as short tables for a terminal."""
 
 import json
-import math
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ def performance_table(performance: pd.DataFrame) -> str:
         {
             "cohort": row["cohort"],
             "patients": f"{row['patients']} ({row['positives']} pos.)",
-            "AUC (95% CI)": _auc(row),
+            "AUC (95% CI)": interval_text(row["auc"], row["auc_ci_low"], row["auc_ci_high"]),
             **{name: _counted(row, name) for name in ("sensitivity", "specificity")},
         }
         for row in performance.to_dict("records")
@@ -44,7 +43,7 @@ def comparison_table(comparison: pd.DataFrame) -> str:
     lines = [
         {
             f"compared in {cohort}": row["model"],
-            "AUC (95% CI)": _auc(row),
+            "AUC (95% CI)": interval_text(row["auc"], row["auc_ci_low"], row["auc_ci_high"]),
             "model better by": "(the model)"
             if row["role"] == "model"
             else interval_text(
@@ -123,13 +122,6 @@ def _read(path: Path) -> pd.DataFrame:
         raise FileFormatError(f'"{path}" does not exist; run the stage that writes it')
     # Only an empty field is missing: a centre may well be called "NA".
     return pd.read_csv(path, keep_default_na=False, na_values=[""])
-
-
-def _auc(row: Mapping[Hashable, Any]) -> str:
-    low, high = row["auc_ci_low"], row["auc_ci_high"]
-    if not low < high:
-        low = high = math.nan
-    return interval_text(row["auc"], low, high)
 
 
 def _counted(row: Mapping[Hashable, Any], name: str) -> str:
