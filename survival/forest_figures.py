@@ -75,7 +75,7 @@ def centre_forest_figure(hazards: CentreHazards, term: str, title: str = "") -> 
         notes[0] += f"; I² {pooled['i2']:.0f}%, τ² {pooled['tau2']:.3f}, heterogeneity p "
         notes[0] += p_text(pooled["q_p"])
     notes += [str(pooled["note"])] if pooled["note"] else []
-    return _figure(rows, ("Centre", "Events / n", "HR (95% CI)", "Weight"), term, title, notes)
+    return ratio_figure(rows, ("Centre", "Events / n", "HR (95% CI)", "Weight"), term, title, notes)
 
 
 def centre_rows(hazards: CentreHazards) -> list[ForestRow]:
@@ -130,7 +130,7 @@ def subgroup_forest_figure(hazards: SubgroupHazards, term: str, title: str = "")
     """
     rows = subgroup_rows(hazards)
     columns = ("Subgroup", "Events / n", "HR (95% CI)", "p interaction")
-    return _figure(rows, columns, term, title, [hazards.note] if hazards.note else [])
+    return ratio_figure(rows, columns, term, title, [hazards.note] if hazards.note else [])
 
 
 def subgroup_rows(hazards: SubgroupHazards) -> list[ForestRow]:
@@ -200,13 +200,14 @@ def plot_forest(rows: list[ForestRow], columns: tuple[str, str, str, str], ax: "
     return ax
 
 
-def _figure(
+def ratio_figure(
     rows: list[ForestRow],
     columns: tuple[str, str, str, str],
     term: str,
     title: str,
     notes: list[str],
 ) -> "Figure":
+    """Make a figure of `plot_forest`, with what the ratio is of, a title and notes below."""
     from matplotlib.figure import Figure
 
     lines = [line for note in notes for line in textwrap.wrap(note, _NOTE_WIDTH)]
@@ -254,7 +255,7 @@ def _print_row(ax: "Axes", y: int, texts: tuple[str, str, str, str], weight: str
 
 def _draw_interval(ax: "Axes", y: int, row: ForestRow) -> None:
     low, high = ax.get_xlim()
-    start, end = max(row.ci_low, low), min(row.ci_high, high)
+    start, end = (min(max(limit, low), high) for limit in (row.ci_low, row.ci_high))
     if row.shape == "diamond":
         corners = [(start, y), (row.hr, y - 0.3), (end, y), (row.hr, y + 0.3)]
         ax.fill(*zip(*corners, strict=True), color=BLUE, linewidth=0)
@@ -262,7 +263,8 @@ def _draw_interval(ax: "Axes", y: int, row: ForestRow) -> None:
         ax.plot([start, end], [y, y], color=BLUE, linewidth=3, solid_capstyle="butt")
     else:
         ax.plot([start, end], [y, y], color=INK, linewidth=1.2)
-        ax.plot(row.hr, y, "s", color=INK, markersize=3 + 6 * row.size**0.5)
+        if low < row.hr < high:
+            ax.plot(row.hr, y, "s", color=INK, markersize=3 + 6 * row.size**0.5)
     colour = INK if row.shape == "square" else BLUE
     for at, marker, beyond in ((low, "<", row.ci_low < low), (high, ">", row.ci_high > high)):
         if beyond:

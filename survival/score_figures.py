@@ -3,15 +3,15 @@
 They draw tables that other modules return and compute nothing; they take axes and return them.
 """
 
-import textwrap
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from survival.cox import CoxRegression
 from survival.figure_style import BLUE, INK, PALE, VERMILION
-from survival.print_numbers import NOT_ESTIMABLE, p_text, p_value
+from survival.forest_figures import ForestRow, ratio_figure
+from survival.print_numbers import p_text, p_value
 from survival.proportional_hazards import ProportionalHazards
 from survival.spline import SplineEffect
 
@@ -19,66 +19,23 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_WIDEST_RATIO = 64.0
-_BAND = 8.0
-_CAPTION_WIDTH = 130
-# Where the columns of the forest plot start, in widths of its axes.
-_COLUMNS = (-0.78, 1.04, 1.66)
 
-
-def forest_figure(regression: CoxRegression) -> "Figure":
+def forest_figure(regression: CoxRegression, title: str = "") -> "Figure":
     """Forest plot of one multivariable model, with patients, events and the note below."""
-    from matplotlib.figure import Figure
-
-    height = 1.5 + 0.3 * len(regression.table)
-    figure = Figure(figsize=(9, height))
-    # Room for the text that `plot_forest` prints on both sides of its axes.
-    ax = figure.add_axes((0.3, 0.95 / height, 0.37, 1 - 1.1 / height))
-    plot_forest(regression.table, ax)
-    counts = f"{regression.n} patients, {regression.events} events"
-    note = f"; {regression.note}" if regression.note else ""
-    caption = textwrap.fill(counts + note, _CAPTION_WIDTH)
-    figure.text(0.01, 0.02, caption, fontsize=8, color=PALE, parse_math=False)
-    return figure
-
-
-def plot_forest(table: pd.DataFrame, ax: "Axes") -> "Axes":
-    """Draw the hazard ratios of one multivariable model, and print them beside.
-
-    A limit beyond 1/64 or 64 ends in an arrow; a ratio that is not estimable says so.
-
-    Parameters
-    ----------
-    table
-        `CoxRegression.table`: `term, hr, ci_low, ci_high, p`.
-    ax
-        Axes to draw on, with room for text: as wide again on the left, as wide on the right.
-    """
-    low = max(min([0.5, *table["ci_low"].dropna()]) / 1.1, 1 / _WIDEST_RATIO)
-    high = min(max([2.0, *table["ci_high"].dropna()]) * 1.1, _WIDEST_RATIO)
-    ax.set_xscale("log", base=2)
-    ax.set_xlim(low, high)
-    ax.axvline(1, color=PALE, linewidth=0.8, zorder=0)
-    _print_row(ax, 0, ("", "HR (95 % CI)", "p"), "bold")
-    for y, (_, line) in enumerate(table.iterrows(), start=1):
-        _print_row(ax, y, _texts(line), "normal")
-        if pd.isna(line["hr"]):
-            continue
-        ends = np.clip([line["ci_low"], line["ci_high"]], low, high)
-        ax.plot(ends, [y, y], color=INK, linewidth=1.3)
-        if low < line["hr"] < high:
-            ax.plot(line["hr"], y, "s", color=INK, markersize=6)
-        for end, marker, beyond in (
-            (low, "<", line["ci_low"] < low),
-            (high, ">", line["ci_high"] > high),
-        ):
-            if beyond:
-                ax.plot(end, y, marker, color=INK, markersize=6, clip_on=False)
-    ax.set(ylim=(len(table) + 0.6, -0.6), yticks=[])
-    ax.xaxis.set_major_formatter(lambda x, _: f"{x:.2g}")
-    ax.spines[["left", "top", "right"]].set_visible(False)
-    ax.set_xlabel("Hazard ratio, adjusted for the other terms")
-    return ax
+    rows = [
+        ForestRow(
+            str(line["term"]),
+            hr=line["hr"],
+            ci_low=line["ci_low"],
+            ci_high=line["ci_high"],
+            last="" if pd.isna(line["p"]) else p_value(line["p"]),
+        )
+        for _, line in regression.table.iterrows()
+    ]
+    notes = [f"{regression.n} patients, {regression.events} events"]
+    notes += [regression.note] if regression.note else []
+    columns = ("Term", "", "HR (95% CI)", "p")
+    return ratio_figure(rows, columns, "adjusted for the other terms", title, notes)
 
 
 def plot_spline(effect: SplineEffect, ax: "Axes", label: str = "Score") -> "Axes":
@@ -170,23 +127,6 @@ def plot_schoenfeld(hazards: ProportionalHazards, term: str, unit: str, ax: "Axe
     )
     ax.spines[["top", "right"]].set_visible(False)
     return ax
-
-
-def _texts(line: "pd.Series") -> tuple[str, ...]:
-    if pd.isna(line["hr"]):
-        return str(line["term"]), NOT_ESTIMABLE
-    ratio = f"{_number(line['hr'])} ({_number(line['ci_low'])} to {_number(line['ci_high'])})"
-    return str(line["term"]), ratio, p_value(line["p"])
-
-
-def _number(ratio: float) -> str:
-    return f"{ratio:.2f}" if ratio < 100 else f"{ratio:.3g}"
-
-
-def _print_row(ax: "Axes", y: int, texts: tuple[str, ...], weight: str) -> None:
-    style: dict[str, Any] = {"va": "center", "fontsize": 9, "color": INK, "parse_math": False}
-    for x, text in zip(_COLUMNS, texts, strict=False):
-        ax.text(x, y, text, transform=ax.get_yaxis_transform(), fontweight=weight, **style)
 
 
 def _say(ax: "Axes", text: str) -> "Axes":

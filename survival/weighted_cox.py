@@ -1,8 +1,8 @@
 """Cox regression of many weighted samples at once, for everything that is bootstrapped.
 
 A bootstrap sample is a row of weights, so a thousand refits are a few matrix products. Who is at
-risk when, and how ties count, is that of `survival.partial_likelihood`, which evaluates one fit with
-strata and delayed entry: its sums run over the rows of one sample, those here over all samples.
+risk when, and how ties count, is that of `survival.partial_likelihood`, which evaluates one fit
+with strata and delayed entry: its sums run over the rows of one sample, those here over all.
 """
 
 from dataclasses import dataclass
