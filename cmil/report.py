@@ -198,7 +198,7 @@ def cohort_flow(
     return counts.groupby(["split", "centre"]).sum().reset_index()
 
 
-def auc_text(auc: float, ci_low: float, ci_high: float) -> str:
+def auc_text(auc: float, ci_low: float | None, ci_high: float | None) -> str:
     """Give an AUC with its interval."""
     return estimate_text(auc, ci_low, ci_high, "z.3f")
 

@@ -85,8 +85,8 @@ def freeze_score(
         patients=len(truth),
         positives=int(positive.sum()),
         auc=_measured(ranks, truth, classes),
-        auc_ci_low=low,
-        auc_ci_high=high,
+        auc_ci_low=None if math.isnan(low) else low,
+        auc_ci_high=None if math.isnan(high) else high,
         auc_of_folds=tuple(None if math.isnan(fold) else fold for fold in folds),
     )
     return FrozenScore(calibration, threshold, method, reached)

@@ -27,10 +27,11 @@ def test_p_value(p: float, printed: str) -> None:
     [
         ((2.1, 1.3, 3.444), "2.10 (95% CI 1.30 to 3.44)"),
         ((2.1, NONE, NONE), "2.10 (95% CI not estimable)"),
+        ((2.1, None, None), "2.10 (95% CI not estimable)"),
         ((NONE, NONE, NONE), "not estimable"),
     ],
 )
-def test_estimate(numbers: tuple[float, float, float], printed: str) -> None:
+def test_estimate(numbers: tuple[float, float | None, float | None], printed: str) -> None:
     assert estimate_text(*numbers) == printed
 
 
