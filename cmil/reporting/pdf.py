@@ -37,6 +37,7 @@ from cmil import __version__
 from cmil.reporting.contents import Figure, Report, Table
 
 _MARGIN = 18 * mm
+_PADDING = 6
 # With less room left, a table begins on the next page.
 _LEAST_OF_TABLE = 35 * mm
 _WIDTH, _HEIGHT = A4[0] - 2 * _MARGIN, A4[1] - 2 * _MARGIN
@@ -150,25 +151,31 @@ def _grid(table: Table) -> Grid:
         ("LINEBELOW", (0, 0), (-1, 0), 0.8, colors.black),
         ("LINEBELOW", (0, 1), (-1, -1), 0.3, _RULE),
         ("VALIGN", (0, 0), (-1, -1), "TOP"),
-        ("LEFTPADDING", (0, 0), (-1, -1), 1),
-        ("RIGHTPADDING", (0, 0), (-1, -1), 4),
+        ("LEFTPADDING", (0, 0), (-1, -1), 0),
+        ("RIGHTPADDING", (0, 0), (-1, -1), _PADDING - 1),
         ("TOPPADDING", (0, 0), (-1, -1), 2),
         ("BOTTOMPADDING", (0, 0), (-1, -1), 2),
     ]
-    return Grid(rows, colWidths=_column_widths(shown), repeatRows=1, style=lines)
+    return Grid(rows, colWidths=_column_widths(shown, points), repeatRows=1, style=lines)
 
 
-def _column_widths(shown: pd.DataFrame) -> Sequence[float]:
-    """Share the page's width by the longest text of each column, but give each its longest word."""
-    columns = [[str(name), *shown.iloc[:, place]] for place, name in enumerate(shown.columns)]
-    longest = [max(len(text) for text in texts) + 2 for texts in columns]
-    words = [max(len(word) for text in texts for word in [*text.split(), ""]) for texts in columns]
-    typical = sorted(longest)[len(longest) // 2]
-    wanted = [
-        max(min(length, 4 * typical), 1.3 * word + 2)
-        for length, word in zip(longest, words, strict=True)
-    ]
-    return [_WIDTH * length / sum(wanted) for length in wanted]
+def _column_widths(shown: pd.DataFrame, points: float) -> Sequence[float]:
+    """Give each column its longest word, and share the rest of the page by the longest texts."""
+    least, wanted = [], []
+    for place, name in enumerate(shown.columns):
+        texts = [str(name), *shown.iloc[:, place]]
+        words = [word for text in texts for word in text.split()]
+        least.append(max((_width_of(word, points) for word in words), default=0) + _PADDING)
+        wanted.append(min(max(_width_of(text, points) for text in texts), _WIDTH / 2))
+    missing = [max(0.0, w - m) for m, w in zip(least, wanted, strict=True)]
+    left = (_WIDTH - sum(least)) / max(sum(missing), 1e-9)
+    if left < 0:  # words of such a table are broken
+        return [_WIDTH * width / sum(least) for width in least]
+    return [width + left * more for width, more in zip(least, missing, strict=True)]
+
+
+def _width_of(text: str, points: float) -> float:
+    return float(pdfmetrics.stringWidth(text, _fonts()[1], points))
 
 
 def _margins_of(report: Report) -> Callable[[Canvas, BaseDocTemplate], None]:
