@@ -1,0 +1,67 @@
+"""Numbers as a report prints them."""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+NOT_ESTIMABLE = "not estimable"
+
+
+def with_interval(value: float, ci_low: float, ci_high: float, digits: int = 3) -> str:
+    """Give a number with its interval; what has no value is not estimable."""
+    if pd.isna(value):
+        return NOT_ESTIMABLE
+    if pd.isna(ci_low) or pd.isna(ci_high):
+        return f"{value:.{digits}f}"
+    return f"{value:.{digits}f} ({ci_low:.{digits}f} to {ci_high:.{digits}f})"
+
+
+def p_value(p: float) -> str:
+    """Give a p value with two or three decimals."""
+    if pd.isna(p):
+        return NOT_ESTIMABLE
+    if p < 0.001:
+        return "< 0.001"
+    return f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+
+
+def wide(
+    table: pd.DataFrame, rows: Mapping[str, str], measures: Mapping[str, str], digits: int = 3
+) -> pd.DataFrame:
+    """Lay a table of one row a measure out with one column a measure.
+
+    Parameters
+    ----------
+    table
+        With `measure, value, ci_low, ci_high` and the columns of `rows`.
+    rows
+        Column that tells rows apart -> its heading.
+    measures
+        Measure -> its heading, in order.
+
+    Returns
+    -------
+    DataFrame
+        Text.
+    """
+    shown = []
+    for key, group in table.groupby(list(rows), sort=False, dropna=False):
+        by_measure = group.set_index("measure")[["value", "ci_low", "ci_high"]]
+        line = dict(zip(rows.values(), map(str, key), strict=True))
+        for measure, heading in measures.items():
+            known = measure in by_measure.index
+            line[heading] = with_interval(*by_measure.loc[measure], digits) if known else ""
+        shown.append(line)
+    return pd.DataFrame(shown, columns=[*rows.values(), *measures.values()])
+
+
+def notes_of(table: pd.DataFrame, of: Sequence[str]) -> str:
+    """Say in one sentence each why numbers are missing."""
+    if "note" not in table:
+        return ""
+    noted = table[table["note"].fillna("") != ""]
+    said = dict.fromkeys(
+        f"{', '.join(str(row[name]) for name in of if row[name] != '')}: {row['note']}."
+        for row in noted.to_dict("records")
+    )
+    return " ".join(said)
