@@ -94,9 +94,10 @@ def _facts_of_images(study: StudyFiles) -> dict[str, str]:
     limits = ", ".join(f"{name} {value}" for name, value in rule.items())
     return {
         "preprocessing": f"Frozen with the model: {told}.",
-        "quality_control": f"Patches are measured for sharpness, stain, overlap and ink and kept by "
-        f"one rule ({limits or 'all are kept'}); {failed} of {len(study.slides)} image sources could "
-        f"not be read, and {int(study.predictions['n_patches'].sum()):,} patches were scored.",
+        "quality_control": "Patches are measured for sharpness, stain, overlap and ink and kept "
+        f"by one rule ({limits or 'all are kept'}); {failed} of {len(study.slides)} image sources "
+        f"could not be read, and {int(study.predictions['n_patches'].sum()):,} patches were "
+        "scored.",
         "predictors": "Embeddings of patches alone; no clinical variable and no reader's judgement "
         "enters the score.",
         "encoding": f"A patch is {study.bundle.facts.dimension} numbers, standardised by the "
@@ -130,16 +131,19 @@ def _facts_of_model(study: StudyFiles) -> dict[str, str]:
         "prediction": "The mean logit of the models, calibrated; by cmil predict or cmil validate.",
         "output": f"A probability: mean logit, calibrated ({link}) on out-of-fold logits.",
         "threshold": f"A score of {facts.threshold:.4f} or more is a decision for metastasis "
-        f"({facts.threshold_method}, on out-of-fold scores, before any external patient was scored).",
+        f"({facts.threshold_method}, on out-of-fold scores, before any external patient was "
+        "scored).",
         "indeterminate": "Every patient with one patch or more has a score and a decision.",
         "model_object": f"Bundle {study.bundle.digest[:12]}: weights in safetensors, settings and "
         "calibration in JSON.",
-        **(
-            {"lock": f"Model, thresholds, cut-points and preprocessing are locked ({study.lock[:12]})."}
-            if study.lock
-            else {}
-        ),
+        **_lock_fact(study),
     }
+
+
+def _lock_fact(study: StudyFiles) -> dict[str, str]:
+    if not study.lock:
+        return {}
+    return {"lock": f"Model, thresholds, cut-points and preprocessing: lock {study.lock}."}
 
 
 def _facts_of_evaluation(study: StudyFiles) -> dict[str, str]:
@@ -162,7 +166,9 @@ def _facts_of_evaluation(study: StudyFiles) -> dict[str, str]:
         if pd.notna(row.value)
     )
     counts = found.decisions
-    facts["cross_table"] = f"True and false decisions of {counts['cohort'].nunique()} cohorts are in a table."
+    facts["cross_table"] = (
+        f"True and false decisions of {counts['cohort'].nunique()} cohorts are in a table."
+    )
     pooled = found.heterogeneity[found.heterogeneity["measure"] == "auc"]
     if len(pooled) and pd.notna(pooled["tau2"].iloc[0]):
         row = pooled.iloc[0]

@@ -6,7 +6,7 @@ import pandas as pd
 
 from cmil.reporting.contents import Figure, Section, Table
 from cmil.reporting.study_files import StudyFiles
-from cmil.reporting.words import NOT_ESTIMABLE, p_value, with_interval
+from cmil.reporting.words import NOT_ESTIMABLE, file_name, p_value, with_interval
 from survival import SurvivalResults, hazard_ratio_figure, kaplan_meier_figure
 
 
@@ -21,7 +21,7 @@ def _section(survival: SurvivalResults, endpoint: str) -> Section:
     tests = _of(survival.logrank, endpoint)
     figures = [
         Figure(
-            _file(f"survival-{endpoint}-{stratum}"),
+            file_name(f"survival-{endpoint}-{stratum}"),
             f"Kaplan-Meier curves of {endpoint}, {stratum}, by the locked cut-point "
             f"{survival.cutpoint.value:.3f}, with 95% intervals and numbers at risk.",
             f"Kaplan-Meier curves of {endpoint}, {stratum}",
@@ -30,7 +30,7 @@ def _section(survival: SurvivalResults, endpoint: str) -> Section:
         for stratum in tests["stratum"]
     ]
     forest = Figure(
-        _file(f"hazard-ratios-{endpoint}"),
+        file_name(f"hazard-ratios-{endpoint}"),
         f"Hazard ratios of {endpoint} with 95% intervals.",
         f"Hazard ratios of {endpoint}",
         hazard_ratio_figure(survival, endpoint),
@@ -61,13 +61,13 @@ def _ratios(survival: SurvivalResults, endpoint: str) -> Table:
         }
     )
     caption = f"Cox models of {endpoint} (Efron ties)."
-    return Table(_file(f"cox-{endpoint}"), caption, ratios, shown)
+    return Table(file_name(f"cox-{endpoint}"), caption, ratios, shown)
 
 
 def _medians(survival: SurvivalResults, endpoint: str) -> Table:
     medians = _of(survival.medians, endpoint)
     shown = medians.map(_text)
-    return Table(_file(f"medians-{endpoint}"), f"Median times of {endpoint}.", medians, shown)
+    return Table(file_name(f"medians-{endpoint}"), f"Median times of {endpoint}.", medians, shown)
 
 
 def _of(table: pd.DataFrame, endpoint: str) -> pd.DataFrame:
@@ -78,7 +78,3 @@ def _text(value: object) -> str:
     if isinstance(value, float):
         return NOT_ESTIMABLE if pd.isna(value) else f"{value:.3g}"
     return str(value)
-
-
-def _file(name: str) -> str:
-    return "-".join("".join(c if c.isalnum() else " " for c in name).split()).lower()

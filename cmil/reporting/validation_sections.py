@@ -6,8 +6,9 @@ import pandas as pd
 
 from cmil.reporting.contents import Figure, Section, Table
 from cmil.reporting.study_files import StudyFiles
-from cmil.reporting.words import notes_of, p_value, wide, with_interval
-from cmil.validation import figures
+from cmil.reporting.words import file_name, notes_of, p_value, wide, with_interval
+from cmil.validation.figures import calibration_figure, decision_figure, roc_figure
+from cmil.validation.forest_figures import centre_forest_figure, subgroup_forest_figure
 
 _SIZE = {"cohort": "Cohort", "patients": "Patients", "positives": "With the outcome"}
 
@@ -42,7 +43,7 @@ def _discrimination(study: StudyFiles) -> Section:
             "roc",
             "ROC curve of each cohort; the dot is the locked threshold, with its Wilson intervals.",
             "ROC curves with the locked threshold",
-            figures.roc_figure(found),
+            roc_figure(found.roc, found.discrimination, found.decisions),
         ),
     ]
     if len(found.comparisons):
@@ -135,7 +136,7 @@ def _calibration(study: StudyFiles) -> Section:
                 "How often patients of a score have the outcome, with 95% band (restricted cubic "
                 "spline), and where the scores lie.",
                 "Calibration curves",
-                figures.calibration_figure(found, study.predictions),
+                calibration_figure(found.calibration_curve, found.score_histogram, table),
             ),
         ],
     )
@@ -151,12 +152,13 @@ def _usefulness(study: StudyFiles) -> Section:
         ],
         [
             Figure(
-                "decision-curve",
-                "Decision curves with 95% bootstrap bands, against acting on all, on none"
-                " and, where one is named, on a comparator.",
-                "Decision curves",
-                figures.decision_curve_figure(found),
+                f"decision-curve-{file_name(cohort)}",
+                f"Decision curve, {cohort}, with 95% bootstrap bands, against acting on all, on "
+                "none and, where one is named, on a comparator.",
+                f"Decision curve, {cohort}",
+                decision_figure(found.decision_curve, cohort),
             )
+            for cohort in found.decision_curve["cohort"].unique()
         ],
     )
 
@@ -202,7 +204,7 @@ def _centres(study: StudyFiles) -> Section:
                 "centres",
                 "AUC of each external centre, pooled, with prediction interval.",
                 "Forest plot of AUC by centre",
-                figures.centre_forest_figure(found),
+                centre_forest_figure(found.centres, pooled, "auc"),
             ),
             Table("heterogeneity", "Measures over external centres.", pooled, shown),
             Table("leave-one-centre-out", "Without each centre in turn.", without, left_out),
@@ -227,6 +229,9 @@ def _subgroups(study: StudyFiles) -> Sequence[Section]:
             "p of interaction": table["p_interaction"].map(p_value),
         }
     )
+    of_auc = table[table["measure"] == "auc"]
+    discrimination = found.discrimination[found.discrimination["measure"] == "auc"]
+    overall = discrimination.tail(1)  # the widest external cohort
     caption = "External patients by subgroup; p tests whether the levels differ, uncorrected."
     return [
         Section(
@@ -237,7 +242,7 @@ def _subgroups(study: StudyFiles) -> Sequence[Section]:
                     "subgroups",
                     "AUC by subgroup with tests of interaction.",
                     "Forest plot of AUC by subgroup",
-                    figures.subgroup_forest_figure(found),
+                    subgroup_forest_figure(of_auc, overall.iloc[0]),
                 ),
                 Table("subgroups", caption, table, shown),
             ],

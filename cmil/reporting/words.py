@@ -16,6 +16,11 @@ def with_interval(value: float, ci_low: float, ci_high: float, digits: int = 3) 
     return f"{value:.{digits}f} ({ci_low:.{digits}f} to {ci_high:.{digits}f})"
 
 
+def file_name(text: str) -> str:
+    """Give letters and numbers of a text, joined by hyphens."""
+    return "-".join("".join(c if c.isalnum() else " " for c in text).split()).lower()
+
+
 def p_value(p: float) -> str:
     """Give a p value with two or three decimals."""
     if pd.isna(p):
