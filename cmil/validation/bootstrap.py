@@ -32,9 +32,9 @@ def patient_weights(
     """
     patients = len(strata)
     stratum = strata.groupby(list(strata.columns), sort=True, dropna=False).ngroup().to_numpy()
-    order = np.argsort(stratum, kind="stable")
     weights = np.empty((samples, patients))
-    for members in np.split(order, np.flatnonzero(np.diff(stratum[order])) + 1):
+    for number in np.unique(stratum):
+        members = np.flatnonzero(stratum == number)
         size = len(members)
         drawn = random.integers(size, size=(samples, size))
         drawn += size * np.arange(samples)[:, None]

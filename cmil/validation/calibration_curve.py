@@ -5,12 +5,12 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, logit
 
-from cmil.validation.discrimination import FEWEST
+from cmil.validation.discrimination import FEW
 from cmil.validation.estimate import Z
 from cmil.validation.logistic import fit_logistic
 
 METHOD = "logistic regression on a restricted cubic spline of the logit, pointwise Wald band"
-_POINTS = 101
+_POINTS, _BINS = 101, 25
 _FEW = 100
 _NEAREST = 1e-6  # scores of 0 and 1 have no logit
 # Harrell 2015, Regression Modeling Strategies, table 2.3.
@@ -39,12 +39,12 @@ def calibration_curve(scores: ArrayLike, labels: ArrayLike) -> pd.DataFrame:
     -------
     DataFrame
         `score, observed, ci_low, ci_high` at 101 scores from the lowest to the highest; no row with
-        fewer than 5 patients of a label, or where the scores separate the labels.
+        fewer than 10 patients of a label, or where the scores separate the labels.
     """
     p, fitted_on = np.asarray(scores, dtype=float), logits_of(scores)
     y = np.asarray(labels) == 1
     columns = ["score", "observed", "ci_low", "ci_high"]
-    if min(y.sum(), (~y).sum()) < FEWEST:
+    if min(y.sum(), (~y).sum()) < FEW:
         return pd.DataFrame(columns=columns, dtype=float)
     fit = fit_logistic(curve_design(fitted_on, fitted_on), y)
     if np.isnan(fit.coefficients).any():
@@ -89,3 +89,18 @@ def curve_design(
         for knot in knots[:-2]
     ]
     return np.column_stack([*linear, *(term / (last - knots[0]) ** 2 for term in terms)])
+
+
+def score_histogram(scores: ArrayLike, labels: ArrayLike) -> pd.DataFrame:
+    """Count patients of each label in bins of score 0.04 wide.
+
+    Returns
+    -------
+    DataFrame
+        `low, high, positives, negatives`, one row a bin from 0 to 1.
+    """
+    p, y = np.asarray(scores, dtype=float), np.asarray(labels) == 1
+    edges = np.linspace(0, 1, _BINS + 1)
+    positives, negatives = np.histogram(p[y], edges)[0], np.histogram(p[~y], edges)[0]
+    columns = {"low": edges[:-1], "high": edges[1:]}
+    return pd.DataFrame({**columns, "positives": positives, "negatives": negatives})

@@ -9,7 +9,7 @@ from scipy.special import expit
 
 from cmil.validation.bootstrap import weighted_mean
 from cmil.validation.calibration_curve import curve_design, logits_of
-from cmil.validation.discrimination import FEWEST, too_few
+from cmil.validation.discrimination import FEW, FEWEST, too_few
 from cmil.validation.estimate import (
     Estimate,
     Z,
@@ -70,7 +70,7 @@ def calibration_measures(
         observed_over_expected(p, y),
         brier,
         _bootstrapped(lambda w: scaled_brier(p, y, w), weights),
-        _distance(lambda w: integrated_index(p, y, w), weights),
+        _curve_distance(p, y, weights),
         _distance(lambda w: expected_calibration_error(p, y, w), weights),
     )
     return dict(zip(names, found, strict=True))
@@ -79,17 +79,27 @@ def calibration_measures(
 def observed_over_expected(scores: ArrayLike, labels: ArrayLike) -> Estimate:
     """Observed over expected number of patients with the outcome.
 
-    The interval is normal on the log scale, with variance (1 - O / n) / O (Debray et al. 2017,
-    BMJ 356:i6460, appendix; `metamisc::oecalc`).
+    The interval is normal on the log scale; see `log_ratio_variance`.
     """
-    method = "log method"
+    method = "log scale, linearised variance"
     expected, y = float(np.sum(scores)), np.asarray(labels) == 1
     observed = int(y.sum())
     if not observed:
         return not_estimable(method, "no patient with the outcome: not estimable")
     value = observed / expected
-    half = Z * math.sqrt((1 - observed / len(y)) / observed)
+    half = Z * math.sqrt(log_ratio_variance(scores, labels))
     return Estimate(value, value * math.exp(-half), value * math.exp(half), method)
+
+
+def log_ratio_variance(scores: ArrayLike, labels: ArrayLike) -> float:
+    """Variance of log(O / E), each patient's part being y / mean(y) - p / mean(p).
+
+    The delta method on the two means of the same patients. Of scores that are all alike it is
+    (1 - O / n) / O, as for published counts (Debray et al. 2017, BMJ 356:i6460;
+    `metamisc::oecalc`), which is too large where scores tell patients apart.
+    """
+    p, y = np.asarray(scores, dtype=float), np.asarray(labels, dtype=float)
+    return float((y / y.mean() - p / p.mean()).var() / len(y))
 
 
 def scaled_brier(
@@ -151,3 +161,12 @@ def _bootstrapped(statistic: Statistic, weights: NDArray[np.float64]) -> Estimat
 def _distance(statistic: Statistic, weights: NDArray[np.float64]) -> Estimate:
     value = statistic(np.ones((1, weights.shape[1])))
     return from_bootstrap_error(float(value[0]), statistic(weights), _BOOTSTRAP_ERROR)
+
+
+def _curve_distance(
+    p: NDArray[np.float64], y: NDArray[np.float64], weights: NDArray[np.float64]
+) -> Estimate:
+    if min(y.sum(), len(y) - y.sum()) < FEW:
+        note = f"no calibration curve: fewer than {FEW} patients of a label"
+        return not_estimable(_BOOTSTRAP_ERROR, note)
+    return _distance(lambda w: integrated_index(p, y, w), weights)

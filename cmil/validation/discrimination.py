@@ -26,8 +26,8 @@ from cohorts.errors import DataError
 FEWEST, FEW = 5, 10
 """Patients of a label below which nothing is estimated, and below which DeLong gives way."""
 
-_NEAR_ONE = 0.9
-_DELONG, _LOGIT = "DeLong", "DeLong, logit scale"
+_LOGIT = "DeLong, logit scale"
+_LOGIT_BOOTSTRAP = "bootstrap standard error over patients, by outcome and centre, logit scale"
 _BOOTSTRAP = "bootstrap over patients, by outcome and centre"
 _NEWCOMBE = "Hanley-McNeil score interval (Newcombe 2006, method 5)"
 
@@ -134,13 +134,14 @@ def roc_curve(scores: ArrayLike, labels: ArrayLike) -> pd.DataFrame:
 
 
 def estimate_auc(scores: ArrayLike, labels: ArrayLike, weights: NDArray[np.float64]) -> Estimate:
-    """Estimate the AUC with the interval that suits its size and the number of patients.
+    """Estimate the AUC with the interval that holds what it says at this number of patients.
 
-    DeLong's normal interval; on the logit scale, expit(logit A +- z se / (A (1 - A))), where the
-    AUC is at least 0.9 or at most 0.1 or the normal interval leaves 0 to 1 (Pepe 2003, p. 107);
-    by bootstrap where a label has fewer than 10 patients; and where every patient is on the right
-    side, so that all of these have no width, by the score interval of Newcombe 2006 (Stat Med
-    25:559, method 5). Below 5 patients of a label nothing is estimated.
+    DeLong's variance on the logit scale, expit(logit A +- z se / (A (1 - A))) (Pepe 2003, p. 107):
+    DeLong's normal interval is too short above an AUC of 0.8. Where a label has fewer than 10
+    patients, the standard error of the logit by bootstrap over patients, the AUC drawn from 0 and 1
+    by half a pair; percentiles would be too short. Where every patient is on the right side, so
+    that neither has a width, the score interval of Newcombe 2006 (Stat Med 25:559, method 5).
+    Below 5 patients of a label nothing is estimated.
 
     Parameters
     ----------
@@ -150,22 +151,27 @@ def estimate_auc(scores: ArrayLike, labels: ArrayLike, weights: NDArray[np.float
         (B, n) bootstrap samples within outcome and centre.
     """
     positive = np.asarray(labels) == 1
-    fewest = int(min(positive.sum(), (~positive).sum()))
+    cases, controls = int(positive.sum()), int((~positive).sum())
+    fewest = min(cases, controls)
     if fewest < FEWEST:
-        return not_estimable(_DELONG, too_few(fewest))
+        return not_estimable(_LOGIT, too_few(fewest))
     auc = auc_delong(scores, labels)
     if not auc.variance > 0:
-        low, high = newcombe_interval(auc.value, int(positive.sum()), int((~positive).sum()))
+        low, high = newcombe_interval(auc.value, cases, controls)
         return Estimate(auc.value, low, high, _NEWCOMBE, "no spread for DeLong's variance")
     if fewest < FEW:
         samples = area(roc_samples(scores, labels, weights))
-        return from_bootstrap(auc.value, samples, _BOOTSTRAP)
-    half = Z * math.sqrt(auc.variance)
-    low, high = auc.value - half, auc.value + half
-    if low > 0 and high < 1 and 1 - _NEAR_ONE < auc.value < _NEAR_ONE:
-        return Estimate(auc.value, low, high, _DELONG)
+        low, high = _logit_bootstrap(auc.value, samples, cases * controls)
+        return Estimate(auc.value, low, high, _LOGIT_BOOTSTRAP)
     low, high = logit_interval(auc.value, auc.variance)
     return Estimate(auc.value, low, high, _LOGIT)
+
+
+def _logit_bootstrap(value: float, samples: NDArray[np.float64], pairs: int) -> tuple[float, float]:
+    drawn = logit((pairs * samples + 0.5) / (pairs + 1))
+    middle = logit((pairs * value + 0.5) / (pairs + 1))
+    half = Z * float(np.std(drawn, ddof=1))
+    return float(expit(middle - half)), float(expit(middle + half))
 
 
 def too_few(fewest: int) -> str:

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, logit
 
 from cmil.validation.calibration_curve import logits_of
+from cmil.validation.calibration_measures import log_ratio_variance
 from cmil.validation.decisions import count
 from cmil.validation.discrimination import FEWEST, auc_delong, hanley_mcneil_variance, too_few
 from cmil.validation.estimate import Z
@@ -129,14 +130,15 @@ def logit_proportion(k: int, n: int) -> Transformed:
 
 
 def log_observed_over_expected(scores: ArrayLike, labels: ArrayLike) -> Transformed:
-    """Log of observed over expected, with variance (1 - O / n) / O (`metamisc::oecalc`)."""
-    observed, patients = float(np.sum(labels)), np.size(labels)
+    """Log of observed over expected, with `log_ratio_variance`."""
+    observed = float(np.sum(labels))
     if observed == 0:
         return Transformed(math.nan, math.nan, "no patient with the outcome: not estimable")
     value = math.log(observed / float(np.sum(scores)))
-    variance = (1 - observed / patients) / observed
-    note = "" if variance > 0 else "all patients have the outcome: no variance"
-    return Transformed(value, variance or math.nan, note)
+    variance = log_ratio_variance(scores, labels)
+    if not variance > 1e-12:
+        return Transformed(value, math.nan, "labels go with scores: no variance")
+    return Transformed(value, variance)
 
 
 def slope(scores: ArrayLike, labels: ArrayLike) -> Transformed:

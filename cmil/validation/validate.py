@@ -15,7 +15,7 @@ from cmil.validation.auc_difference import (
 )
 from cmil.validation.bootstrap import SAMPLES, patient_weights
 from cmil.validation.calibration_curve import METHOD as CURVE
-from cmil.validation.calibration_curve import calibration_curve
+from cmil.validation.calibration_curve import calibration_curve, score_histogram
 from cmil.validation.calibration_measures import calibration_measures
 from cmil.validation.decision_curve import ALL, MODEL, NONE, decision_curve
 from cmil.validation.decisions import Interval, decision_table
@@ -30,6 +30,8 @@ from cmil.validation.performance import cohorts_of
 from cmil.validation.subgroups import subgroups as of_subgroups
 from cohorts.errors import DataError, SettingsError
 from cohorts.strata import DEVELOPMENT
+
+_ROC = ["threshold", "sensitivity", "specificity"]
 
 
 @dataclass(frozen=True)
@@ -54,9 +56,10 @@ class ValidationTables:
 
     `discrimination`, `calibration`: `cohort, patients, positives, measure, value, ci_low, ci_high,
     method, note`; `decisions` as `decision_table`; `roc` as `roc_curve`; `calibration_curve`,
-    `decision_curve` as the functions of that name; `comparisons`: differences of AUC, `cohort,
-    comparison, difference, ci_low, ci_high, p, p_holm, method, note`; `centres`, `heterogeneity`,
-    `leave_one_out` as `Heterogeneity`, of external centres; `subgroups`, of external patients.
+    `score_histogram`, `decision_curve` as the functions of that name; `comparisons`: differences of
+    AUC, `cohort, comparison, difference, ci_low, ci_high, p, p_holm, method, note`; `centres`,
+    `heterogeneity`, `leave_one_out` as `Heterogeneity`, of external centres; `subgroups`, of
+    external patients.
     """
 
     discrimination: pd.DataFrame
@@ -64,6 +67,7 @@ class ValidationTables:
     decisions: pd.DataFrame
     calibration: pd.DataFrame
     calibration_curve: pd.DataFrame
+    score_histogram: pd.DataFrame
     decision_curve: pd.DataFrame
     comparisons: pd.DataFrame
     centres: pd.DataFrame
@@ -103,14 +107,18 @@ def validate_scores(
     _check(predictions, thresholds, questions)
     cohorts = dict(cohorts_of(predictions))
     parts: dict[str, list[pd.DataFrame]] = {}
-    for (name, patients), own in zip(cohorts.items(), seed.spawn(len(cohorts)), strict=True):
+    # A sequence counts its children; from a copy, the same seed draws the same again.
+    *seeds, last = np.random.SeedSequence(seed.entropy, spawn_key=seed.spawn_key).spawn(
+        len(cohorts) + 1
+    )
+    for (name, patients), own in zip(cohorts.items(), seeds, strict=True):
         for table, rows in _of_cohort(patients, thresholds, questions, own).items():
             parts.setdefault(table, []).append(_first(rows, cohort=name))
     tables = {name: pd.concat(rows, ignore_index=True) for name, rows in parts.items()}
     external = predictions[predictions["split"] == "external"]
     over_centres = heterogeneity(external, thresholds)
-    random = np.random.default_rng(seed.spawn(1)[0])
-    weights = patient_weights(external[["label", "centre"]], questions.samples, random)
+    strata = external[["label", "centre"]]
+    weights = patient_weights(strata, questions.samples, np.random.default_rng(last))
     return ValidationTables(
         **tables,
         comparisons=_comparisons(cohorts, questions.comparator),
@@ -173,7 +181,7 @@ def _of_cohort(
         "discrimination": pd.DataFrame(
             [{**size, "measure": name, **asdict(one)} for name, one in ranked.items()]
         ),
-        "roc": roc_curve(scores, labels) if both else roc_curve([0, 1], [0, 1]).iloc[:0],
+        "roc": roc_curve(scores, labels) if both else pd.DataFrame(columns=_ROC, dtype=float),
         "decisions": decision_table(
             scores, labels, thresholds, questions.prevalences, questions.interval
         ),
@@ -181,6 +189,7 @@ def _of_cohort(
             [{**size, "measure": name, **asdict(one)} for name, one in calibrated.items()]
         ),
         "calibration_curve": calibration_curve(scores, labels).assign(method=CURVE),
+        "score_histogram": score_histogram(scores, labels),
         "decision_curve": decision_curve(scores, labels, free, comparator),
     }
 

@@ -86,6 +86,9 @@ def test_what_cannot_be_judged_has_a_reason() -> None:
     few = calibration_measures(scores, np.repeat([0, 1], [37, 3]), weights_of(40))
     assert few["slope"].note == "3 patients of a label, fewer than 5: not estimable"
     assert few["brier"].ci_low < few["brier"].value < few["brier"].ci_high
+    some = calibration_measures(scores, np.tile([0, 0, 0, 0, 1], 8), weights_of(40))
+    assert math.isfinite(some["slope"].value)
+    assert some["ici"].note == "no calibration curve: fewer than 10 patients of a label"
     apart = calibration_measures(scores, np.repeat([0, 1], 20), weights_of(40))
     assert math.isnan(apart["slope"].value)
     assert "separate" in apart["slope"].note

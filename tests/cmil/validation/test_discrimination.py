@@ -155,9 +155,10 @@ def drawn(cases: int, controls: int, distance: float) -> tuple[np.ndarray, np.nd
 def test_interval_suits_the_patients() -> None:
     """Which method, by the number of patients and the height of the AUC."""
     cases = {
-        "DeLong": drawn(30, 40, 1.0),
-        "DeLong, logit scale": drawn(30, 40, 2.5),
-        "bootstrap over patients, by outcome and centre": drawn(7, 40, 1.0),
+        "DeLong, logit scale": drawn(30, 40, 1.0),
+        "bootstrap standard error over patients, by outcome and centre, logit scale": drawn(
+            7, 40, 1.0
+        ),
         "Hanley-McNeil score interval (Newcombe 2006, method 5)": drawn(12, 20, 20.0),
     }
     for method, (scores, labels) in cases.items():

@@ -60,6 +60,8 @@ def test_numbers_at_the_edge_of_their_range() -> None:
     assert math.isnan(log_observed_over_expected([0.1, 0.2], [0, 0]).value)
     all_of_them = log_observed_over_expected([0.5, 0.5], [1, 1])
     assert math.isnan(all_of_them.variance)
+    some = log_observed_over_expected([0.5, 0.5, 0.1], [1, 0, 0])
+    assert some.value == pytest.approx(math.log(1 / 1.1))
 
 
 def test_no_external_centre_leaves_the_tables_empty(study: pd.DataFrame) -> None:

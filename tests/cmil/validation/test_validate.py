@@ -52,7 +52,10 @@ def test_cohorts_are_those_of_the_performance_table(tables: ValidationTables) ->
 
 
 def test_same_seed_same_tables(study: pd.DataFrame, tables: ValidationTables) -> None:
-    again, other = validated(study), validated(study, seed=2)
+    seed = np.random.SeedSequence(1)
+    seed.spawn(3)  # what else was drawn from it does not matter
+    again = validate_scores(study, THRESHOLDS, seed, ASKED)
+    other = validated(study, seed=2)
     for field in fields(tables):
         first, second = getattr(tables, field.name), getattr(again, field.name)
         pd.testing.assert_frame_equal(first, second)
@@ -69,6 +72,21 @@ def test_order_of_patients_does_not_matter_to_what_is_estimated(
     assert shuffled.heterogeneity["value"].tolist() == pytest.approx(
         tables.heterogeneity["value"].tolist(), nan_ok=True
     )
+
+
+def test_centre_of_one_label_has_no_curve(study: pd.DataFrame) -> None:
+    found = validated(study[(study["centre"] != "Ulm") | (study["label"] == 0)])
+    assert "Ulm" not in set(found.roc["cohort"])
+    of_ulm = found.discrimination[found.discrimination["cohort"] == "Ulm"]
+    assert set(of_ulm["note"]) == {"one label only: not estimable"}
+    assert len(found.centres[found.centres["centre"] == "Ulm"])
+
+
+def test_one_split_alone_is_enough(study: pd.DataFrame) -> None:
+    for split in ("development", "external"):
+        found = validated(study[study["split"] == split])
+        assert (len(found.centres) > 0) == (split == "external")
+        assert len(found.discrimination)
 
 
 @pytest.mark.parametrize(
