@@ -6,6 +6,7 @@ import pandas as pd
 
 from cmil import __version__
 from cmil.reporting.study_files import StudyFiles
+from cmil.reporting.words import intervals
 from survival import median_follow_up
 
 
@@ -160,15 +161,9 @@ def _facts_of_evaluation(study: StudyFiles) -> dict[str, str]:
         "out-of-fold, but threshold and calibration were chosen on them.",
     }
     auc = found.discrimination[found.discrimination["measure"] == "auc"]
-    facts["performance"] = " ".join(
-        f"AUC, {row.cohort}: {row.value:.3f} ({row.ci_low:.3f} to {row.ci_high:.3f})."
-        for row in auc.itertuples()
-        if pd.notna(row.value)
-    )
-    counts = found.decisions
-    facts["cross_table"] = (
-        f"True and false decisions of {counts['cohort'].nunique()} cohorts are in a table."
-    )
+    reached = zip(auc["cohort"], intervals(auc), strict=True)
+    facts["performance"] = " ".join(f"AUC, {cohort}: {text}." for cohort, text in reached)
+    facts["cross_table"] = "Numerators and denominators at each threshold: tables/decisions.csv."
     pooled = found.heterogeneity[found.heterogeneity["measure"] == "auc"]
     if len(pooled) and pd.notna(pooled["tau2"].iloc[0]):
         row = pooled.iloc[0]

@@ -6,7 +6,7 @@ import pandas as pd
 
 from cmil.reporting.contents import Figure, Section, Table
 from cmil.reporting.study_files import StudyFiles
-from cmil.reporting.words import NOT_ESTIMABLE, file_name, p_value, with_interval
+from cmil.reporting.words import NOT_ESTIMABLE, file_name, intervals, p_value
 from survival import SurvivalResults, hazard_ratio_figure, kaplan_meier_figure
 
 
@@ -53,9 +53,7 @@ def _ratios(survival: SurvivalResults, endpoint: str) -> Table:
             "Term": ratios["term"],
             "Adjusted for": ratios["adjusted_for"],
             "Events": ratios["events"],
-            "Hazard ratio (95% CI)": [
-                with_interval(r.hr, r.ci_low, r.ci_high, 2) for r in ratios.itertuples()
-            ],
+            "Hazard ratio (95% CI)": intervals(ratios, "hr", 2),
             "p": ratios["p"].map(p_value),
             "Note": ratios["note"],
         }

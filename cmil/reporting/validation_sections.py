@@ -6,7 +6,7 @@ import pandas as pd
 
 from cmil.reporting.contents import Figure, Section, Table
 from cmil.reporting.study_files import StudyFiles
-from cmil.reporting.words import file_name, notes_of, p_value, wide, with_interval
+from cmil.reporting.words import file_name, intervals, notes_of, p_value, wide
 from cmil.validation.figures import calibration_figure, decision_figure, roc_figure
 from cmil.validation.forest_figures import centre_forest_figure, subgroup_forest_figure
 
@@ -52,9 +52,7 @@ def _discrimination(study: StudyFiles) -> Section:
             {
                 "Cohort": compared["cohort"],
                 "AUC": compared["comparison"],
-                "Difference (95% CI)": [
-                    with_interval(r.difference, r.ci_low, r.ci_high) for r in compared.itertuples()
-                ],
+                "Difference (95% CI)": intervals(compared, "difference"),
                 "p": compared["p"].map(p_value),
                 "p, Holm": compared["p_holm"].map(p_value),
                 "Method": compared["method"],
@@ -69,9 +67,7 @@ def _discrimination(study: StudyFiles) -> Section:
 def _decisions(study: StudyFiles) -> Section:
     table = study.validation.decisions
     own = table[table["prevalence"].isna()].assign(
-        threshold=lambda rows: [
-            f"{row.threshold_name}, {row.threshold:.3f}" for row in rows.itertuples()
-        ]
+        threshold=lambda rows: rows["threshold_name"] + rows["threshold"].map(", {:.3f}".format)
     )
     names = ("sensitivity", "specificity", "ppv", "npv", "accuracy")
     rows = {"cohort": "Cohort", "threshold": "Threshold"}
@@ -170,14 +166,12 @@ def _centres(study: StudyFiles) -> Section:
         return Section("Centres", ["No external centre has been scored."])
     shown = pd.DataFrame(
         {
-            "Measure": [_named(row) for row in pooled.itertuples()],
+            "Measure": [
+                _named(*row) for row in pooled[["measure", "threshold_name"]].to_numpy(str)
+            ],
             "Centres": pooled["centres"],
-            "Pooled (95% CI)": [
-                with_interval(r.value, r.ci_low, r.ci_high) for r in pooled.itertuples()
-            ],
-            "95% prediction interval": [
-                _range(r.prediction_low, r.prediction_high) for r in pooled.itertuples()
-            ],
+            "Pooled (95% CI)": intervals(pooled),
+            "95% prediction interval": _predicted(pooled),
             "tau²": pooled["tau2"].map(_number),
             "I², %": pooled["i2"].map(_number),
             "Note": pooled["note"],
@@ -187,9 +181,7 @@ def _centres(study: StudyFiles) -> Section:
     left_out = pd.DataFrame(
         {
             "Left out": without["left_out"],
-            "AUC of the others (95% CI)": [
-                with_interval(r.value, r.ci_low, r.ci_high) for r in without.itertuples()
-            ],
+            "AUC of the others (95% CI)": intervals(without),
             "Note": without["note"],
         }
     )
@@ -221,11 +213,9 @@ def _subgroups(study: StudyFiles) -> Sequence[Section]:
         {
             "Variable": table["variable"],
             "Level": table["level"],
-            "Measure": [_named(row) for row in table.itertuples()],
+            "Measure": _named(table),
             "Patients": table["patients"],
-            "Value (95% CI)": [
-                with_interval(r.value, r.ci_low, r.ci_high) for r in table.itertuples()
-            ],
+            "Value (95% CI)": intervals(table),
             "p of interaction": table["p_interaction"].map(p_value),
         }
     )
@@ -263,14 +253,14 @@ def _heading(measure: object) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _named(row: object) -> str:
-    at = getattr(row, "threshold_name", "")
-    measure = _heading(getattr(row, "measure", ""))
-    return f"{measure} at {at}" if at else measure
+def _named(table: pd.DataFrame) -> list[str]:
+    rows = zip(table["measure"], table["threshold_name"], strict=True)
+    return [f"{_heading(name)} at {at}" if at else _heading(name) for name, at in rows]
 
 
-def _range(low: float, high: float) -> str:
-    return "" if pd.isna(low) else f"{low:.3f} to {high:.3f}"
+def _predicted(table: pd.DataFrame) -> list[str]:
+    rows = zip(table["prediction_low"], table["prediction_high"], strict=True)
+    return ["" if pd.isna(low) else f"{low:.3f} to {high:.3f}" for low, high in rows]
 
 
 def _number(value: float) -> str:

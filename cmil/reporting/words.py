@@ -16,6 +16,13 @@ def with_interval(value: float, ci_low: float, ci_high: float, digits: int = 3) 
     return f"{value:.{digits}f} ({ci_low:.{digits}f} to {ci_high:.{digits}f})"
 
 
+def intervals(table: pd.DataFrame, value: str = "value", digits: int = 3) -> list[str]:
+    """Give column `value` of each row with its `ci_low` and `ci_high`."""
+    values, lows, highs = (table[name].astype(float) for name in (value, "ci_low", "ci_high"))
+    rows = zip(values, lows, highs, strict=True)
+    return [with_interval(middle, low, high, digits) for middle, low, high in rows]
+
+
 def file_name(text: str) -> str:
     """Give letters and numbers of a text, joined by hyphens."""
     return "-".join("".join(c if c.isalnum() else " " for c in text).split()).lower()
@@ -51,11 +58,10 @@ def wide(
     """
     shown = []
     for key, group in table.groupby(list(rows), sort=False, dropna=False):
-        by_measure = group.set_index("measure")[["value", "ci_low", "ci_high"]]
+        texts = dict(zip(group["measure"], intervals(group, digits=digits), strict=True))
         line = dict(zip(rows.values(), map(str, key), strict=True))
         for measure, heading in measures.items():
-            known = measure in by_measure.index
-            line[heading] = with_interval(*by_measure.loc[measure], digits) if known else ""
+            line[heading] = texts.get(measure, "")
         shown.append(line)
     return pd.DataFrame(shown, columns=[*rows.values(), *measures.values()])
 
