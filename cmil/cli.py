@@ -323,6 +323,22 @@ def explain(
 
 
 @app.command()
+def lock(
+    study: StudyFile,
+    out: Out,
+    cohort: Manifest = None,
+    bags: Bags = None,
+    model: Model = None,
+) -> None:
+    """Freeze model, thresholds, cut-point and preprocessing before an external cohort is opened."""
+    from cmil.protocol.freeze import lock_study
+
+    opened = _open(study, out, cohort, bags=bags, model=model)
+    locked = lock_study(opened)
+    print(f"{opened.model / 'lock.json'}: {locked.digest}")
+
+
+@app.command()
 def validate(
     study: StudyFile,
     out: Out,

@@ -168,6 +168,7 @@ def train_model(study: Study, tensorboard_folder: Path | None = None) -> None:
     from cmil.bundle import FACTS, WEIGHTS
     from cmil.model_card import CARD
     from cmil.patient_bags import digest_of_bags, read_patient_bags
+    from cmil.protocol.lock import refuse_locked
     from cmil.training.cross_validation import EpochDone, train
     from cmil.training.curves import CURVES
     from cmil.training.fit_plan import deal_folds, planned_epochs, refuse_unfit_patients
@@ -187,6 +188,7 @@ def train_model(study: Study, tensorboard_folder: Path | None = None) -> None:
     if stage.is_done():
         say("train: up to date")
         return
+    refuse_locked(study.model)
     several = torch.get_num_threads() > 1
     bags = read_patient_bags(cohort, study.bags, memory_gb=settings.mil.memory_gb, shared=several)
     models = sum(int(fold_of.max()) + 1 for fold_of in folds)
@@ -282,7 +284,8 @@ def validate_scores(study: Study) -> pd.DataFrame:
 def relate_to_survival(study: Study) -> None:
     """Lock the cut-point and relate the score to every endpoint the study names."""
     from cmil.prediction import read_predictions
-    from survival import analyse, refit_cutpoint
+    from cmil.protocol.lock import LOCK
+    from survival import analyse, freeze_cutpoint, refit_cutpoint
 
     endpoints = study.settings.cohort.endpoints
     if not endpoints:
@@ -301,8 +304,9 @@ def relate_to_survival(study: Study) -> None:
         say("survival: up to date")
         return
     development = cohort.development.digest
+    place_cutpoint = freeze_cutpoint if (study.model / LOCK).exists() else refit_cutpoint
     with stage.recorded(lambda: [*folder.glob("*.csv"), folder / "cutpoint.json"]):
-        refit_cutpoint(folder / "cutpoint.json", predictions, development, settings.cutpoint)
+        place_cutpoint(folder / "cutpoint.json", predictions, development, settings.cutpoint)
         results = analyse(predictions, cohort.patients, endpoints, settings, folder, development)
     for endpoint, left_out in results.left_out.groupby("endpoint"):
         names = ", ".join(left_out["patient_id"])
