@@ -340,18 +340,72 @@ def lock(
 
 @app.command()
 def validate(
-    study: StudyFile,
     out: Out,
+    study: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[STUDY.toml]",
+            help="The study's settings; with --model, the lock has them.",
+            show_default=False,
+        ),
+    ] = None,
     cohort: Manifest = None,
     predictions: Predictions = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Locked bundle under which --cohort is opened."),
+    ] = None,
+    bags: Bags = None,
+    weights: Weights = None,
+    threshold: Annotated[float | None, typer.Option(hidden=True)] = None,
+    threads: Threads = None,
     as_json: Json = False,
 ) -> None:
-    """Evaluate the frozen score and decision, cohort by cohort."""
+    """Evaluate the frozen score and decision; with --model, an external cohort under its lock."""
     from cmil.results_table import performance_table
-    from cmil.study import validate_scores
+    from cohorts.errors import SettingsError
 
-    table = validate_scores(_open(study, out, cohort, predictions=predictions))
+    if threshold is not None:
+        raise SettingsError(
+            "no threshold is chosen at validation time: it is fitted in development and locked; "
+            "drop --threshold"
+        )
+    _use_threads(threads)
+    failed: Sequence[str] = ()
+    if model:
+        from cmil.protocol.opening import validate_external
+
+        if study or not cohort:
+            raise SettingsError(
+                "--model opens the external cohort that --cohort names, with the settings of the "
+                f"lock; {'drop the study file' if study else 'add --cohort'}"
+            )
+        done = validate_external(
+            model, cohort, out, bags=bags, predictions=predictions, weights=weights
+        )
+        table, failed = done.performance, done.failed
+        print(f"opening {done.entry.number}, lock {done.entry.lock}", file=sys.stderr)
+    else:
+        from cmil.study import validate_scores
+
+        if not study:
+            raise SettingsError("name a STUDY.toml, or --model and --cohort")
+        _refuse_alone("--bags", bags is not None, "--model", of_given=False)
+        _refuse_alone("--weights", weights is not None, "--model", of_given=False)
+        table = validate_scores(_open(study, out, cohort, predictions=predictions))
     print(table.to_json(orient="records") if as_json else performance_table(table))
+    _exit_if_failed(failed)
+
+
+@app.command()
+def recalibrate(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of a cmil validate --model.")],
+    model: Annotated[Path, typer.Option(metavar="DIR", help="The bundle it was opened under.")],
+) -> None:
+    """Report what recalibration at each external centre would do, beside the locked score."""
+    from cmil.protocol.recalibration import recalibrate_external
+
+    print(recalibrate_external(model, out).to_string(index=False))
 
 
 @app.command()

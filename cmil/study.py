@@ -5,7 +5,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pandas as pd
 
@@ -41,7 +41,7 @@ class Study:
         bags: Path | None = None,
         model: Path | None = None,
         predictions: Path | None = None,
-    ) -> "Study":
+    ) -> Self:
         """Lay a study out in `out`, or take over what was made elsewhere."""
         own = out / "bags", out / "model", out / "predictions.csv"
         return cls(settings, out, bags or own[0], model or own[1], predictions or own[2])

@@ -11,27 +11,14 @@ from cmil.protocol.development import salted_digest
 from cmil.protocol.freeze import lock_study, without_ids
 from cmil.protocol.lock import LOCK, Lock, read_lock, refuse_development, verify_lock, write_lock
 from cmil.study import Study, train_model
-from cmil.study_settings import StudySettings, read_study_settings
+from cmil.study_settings import read_study_settings
 from cohorts.errors import DataError, FileFormatError, SettingsError
 from cohorts.files import digest_of
 
 
 @pytest.fixture
-def study(trained, toy, quick, tmp_path) -> Study:
-    """The toy study as if it had been run with a `study.toml`; its own copy of the bundle."""
-    shutil.copytree(trained[1], tmp_path / "out" / "model")
-    settings = StudySettings.model_validate(
-        {
-            "seed": 1,
-            "cohort": {"manifest": toy[0].manifest, "label": "metastasis"},
-            "extraction": {"encoder": "timm:resnet18", "mpp": 0.5},
-            "mil": quick,
-        }
-    )
-    toy_study = Study.at(tmp_path / "out", settings, bags=toy[1])
-    # The toy's manifest calls its label "label".
-    object.__setattr__(toy_study, "manifest", toy[0])
-    return toy_study
+def study(copied_study) -> Study:
+    return copied_study
 
 
 def test_second_lock_has_the_digest_of_the_first_and_names_no_patient(study, toy) -> None:
