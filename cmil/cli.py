@@ -27,6 +27,10 @@ cohort_app = typer.Typer(help="Look at a cohort before anything is computed.", n
 app.add_typer(cohort_app, name="cohort")
 bags_app = typer.Typer(help="Exchange bags with other programs.", no_args_is_help=True)
 app.add_typer(bags_app, name="bags")
+kit_app = typer.Typer(
+    help="Validate at outside centres, whose data stay there.", no_args_is_help=True
+)
+app.add_typer(kit_app, name="kit")
 
 StudyFile = Annotated[
     Path, typer.Argument(metavar="STUDY.toml", help="The study's settings.", show_default=False)
@@ -520,6 +524,61 @@ def export(
 
     for bag in export_bags(bags, out, layout=layout.value, dtype=dtype.value):
         print(f"{bag.state} {bag.path}{f' ({bag.note})' if bag.note else ''}")
+
+
+@kit_app.command()
+def build(
+    model: Annotated[Path, typer.Option(metavar="DIR", help="Locked bundle.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The kit, .zip or .pyz.")],
+    wheels: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Also pack these wheels of what cMIL depends on."),
+    ] = None,
+) -> None:
+    """Pack a locked bundle and its installer into one file for an outside centre."""
+    from cmil.kit.build import build_kit
+
+    needs = build_kit(model, out, wheels)
+    print(f"{out}: {out.stat().st_size / 1e6:.1f} MB. The centre needs\n{needs}")
+
+
+@kit_app.command(name="run")
+def run_at_centre(
+    kit: Annotated[Path, typer.Argument(metavar="KIT", help="The kit, .zip or .pyz.")],
+    cohort: Annotated[Path, typer.Argument(metavar="CSV", help="Manifest of the own patients.")],
+    out: Out,
+    bags: Bags = None,
+    weights: Weights = None,
+    aggregates_only: Annotated[
+        bool, typer.Option("--aggregates-only", help="Share counts and means, no patient.")
+    ] = False,
+    smallest_count: Annotated[
+        int, typer.Option(help="Of aggregates, hide counts below this, and what tells them.")
+    ] = 5,
+    threads: Threads = None,
+) -> None:
+    """Score the own patients with a kit, and write the one file that may leave."""
+    from cmil.kit.run import Sharing, run_kit
+
+    _use_threads(threads)
+    sharing = Sharing(aggregates_only, smallest_count)
+    done = run_kit(kit, cohort, out, sharing, bags=bags, weights=weights)
+    print(f"{done.results} is what may leave; lock {done.lock}. {out / 'private'} stays here.")
+    _exit_if_failed(done.failed)
+
+
+@kit_app.command()
+def collect(
+    results: Annotated[list[Path], typer.Argument(metavar="RESULTS...", help="Of the centres.")],
+    model: Annotated[Path, typer.Option(metavar="DIR", help="The bundle the kit was built of.")],
+    out: Out,
+    as_json: Json = False,
+) -> None:
+    """Check the results files of outside centres, and pool the centres."""
+    from cmil.kit.collect import collect_results, collected_json, collected_text
+
+    found = collect_results(model, results, out)
+    print(collected_json(found) if as_json else collected_text(found))
 
 
 def main() -> None:

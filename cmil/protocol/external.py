@@ -107,29 +107,25 @@ def refuse_development_images(lock: Lock, study: Study) -> None:
             )
 
 
-def refuse_unfit_scores(lock: Lock, scores: pd.DataFrame, cohort: Cohort) -> None:
-    """Refuse scores and decisions that are not those of the locked model for this cohort.
+def refuse_unfit_scores(lock: Lock, scores: pd.DataFrame) -> None:
+    """Refuse scores and decisions that are not those of the locked model.
 
     Parameters
     ----------
     scores
         As `read_predictions` gives them.
-    cohort
-        Who may be among them, with centre and label.
 
     Raises
     ------
     DataError
-        If a score is of another kind than external, of another model, not given by the locked
-        calibration from its logit, or of a patient the manifest does not name; if a decision is
-        not that of the locked threshold; or if label or centre differ from the manifest's.
+        If a score is of another kind than external, of another model, or not given by the locked
+        calibration from its logit, or a decision is not that of the locked threshold.
     """
     if scores.empty:
         raise DataError("no external patient has a score; predict at least one")
     own = {lock.model_digest, lock.travelling_model_digest}
     score = scores["score"].to_numpy(dtype=float)
     calibrated = lock.calibration(pd.to_numeric(scores["logit"], errors="coerce"))
-    patients = cohort.patients.reindex(scores["patient_id"])
     checks: Sequence[tuple[Any, str]] = (
         (
             (scores["split"] == "external") & (scores["score_kind"] == "external"),
@@ -147,10 +143,28 @@ def refuse_unfit_scores(lock: Lock, scores: pd.DataFrame, cohort: Cohort) -> Non
             f"has a decision that the locked threshold {lock.threshold:.6g} does not give; no "
             "threshold is chosen at validation time",
         ),
+    )
+    _refuse_first(scores, checks)
+
+
+def refuse_other_cohort(scores: pd.DataFrame, cohort: Cohort) -> None:
+    """Refuse scores of patients whom a manifest does not name, or of whom it says otherwise.
+
+    Raises
+    ------
+    DataError
+        If a patient is not in the manifest, or label or centre differ from it.
+    """
+    patients = cohort.patients.reindex(scores["patient_id"])
+    checks: Sequence[tuple[Any, str]] = (
         (patients["centre"].notna(), "has a score and is not in the manifest"),
         (patients["centre"].to_numpy() == scores["centre"].to_numpy(), "is of another centre"),
         (patients["label"].to_numpy() == scores["label"].to_numpy(), "has another label"),
     )
+    _refuse_first(scores, checks)
+
+
+def _refuse_first(scores: pd.DataFrame, checks: Sequence[tuple[Any, str]]) -> None:
     for fits, says in checks:
         wrong = scores["patient_id"][~np.asarray(fits, dtype=bool)]
         if len(wrong):

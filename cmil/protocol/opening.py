@@ -11,6 +11,7 @@ from cmil.protocol.external import (
     ExternalStudy,
     external_study,
     refuse_development_images,
+    refuse_other_cohort,
     refuse_unfit_scores,
 )
 from cmil.protocol.lock import Lock, verify_lock
@@ -105,7 +106,8 @@ def fit_scores(lock: Lock, study: ExternalStudy) -> pd.DataFrame:
     from cmil.prediction import read_predictions
 
     scores = read_predictions(study.predictions)
-    refuse_unfit_scores(lock, scores, study.manifest)
+    refuse_unfit_scores(lock, scores)
+    refuse_other_cohort(scores, study.manifest)
     return scores
 
 
