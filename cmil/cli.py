@@ -327,6 +327,48 @@ def explain(
 
 
 @app.command()
+def audit(
+    out: Out,
+    study: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[STUDY.toml]",
+            help="The study's settings; with --model, the lock has them.",
+            show_default=False,
+        ),
+    ] = None,
+    cohort: Manifest = None,
+    bags: Bags = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Locked bundle under which --cohort is to be opened."),
+    ] = None,
+    skip_images: Annotated[
+        bool, typer.Option("--skip-images", help="Do not read the images: no copies are sought.")
+    ] = False,
+) -> None:
+    """Look for what would spoil a study, before training and before validation, as one page."""
+    from cmil.protocol.audit_page import findings_text, write_audit
+    from cmil.protocol.audits import audit_study
+    from cohorts.errors import DataError, SettingsError
+
+    if model and cohort and not study:
+        from cmil.protocol.external import external_study
+        from cmil.protocol.lock import verify_lock
+
+        opened: Study = external_study(verify_lock(model), model, cohort, out, bags=bags)
+    elif study and not model:
+        opened = _open(study, out, cohort, bags=bags)
+    else:
+        raise SettingsError("name a STUDY.toml, or --model and --cohort")
+    found = audit_study(opened, images=not skip_images)
+    print(findings_text(found))
+    print(write_audit(found, out / "audit", opened.settings.title))
+    if found.blocking:
+        raise DataError("\n".join(found.blocking))
+
+
+@app.command()
 def lock(
     study: StudyFile,
     out: Out,
