@@ -15,7 +15,7 @@ from cmil.kit.pseudonyms import keyed_digest, pseudonym, read_secret
 from cmil.kit.results import RESULTS, PatientScore, Results, write_results
 from cmil.protocol.external import ExternalStudy, external_study
 from cmil.protocol.lock import Lock, verify_lock
-from cmil.protocol.log import LOG, append_entry
+from cmil.protocol.log import LOG, append_entry, read_log
 from cmil.protocol.opening import fit_scores, patients_of_centres, score_external
 from cohorts.errors import FileFormatError, SettingsError
 from cohorts.files import digest_of_file, write_text
@@ -70,7 +70,7 @@ def run_kit(
     FileFormatError
         If the kit is damaged, was changed, or leads out of its folder.
     SettingsError
-        If the smallest count is below 3.
+        If the smallest count is below 3, or the log of earlier runs holds smaller counts.
     DataError
         If the cohort holds development patients, or its bags are of another preprocessing.
     """
@@ -79,6 +79,7 @@ def run_kit(
     private = out / "private"
     model = private / "kit" / "model"
     lock = unpack_kit(kit, private / "kit")
+    _refuse_told_counts(out / LOG, lock, sharing)
     study = external_study(lock, model, manifest, private, bags=bags, weights=weights)
     study.refuse_other_tasks("kit run")
     failed = score_external(lock, study, make_bags=bags is None)
@@ -92,7 +93,8 @@ def run_kit(
         action="kit run",
         lock=lock.digest,
         cohort=cohort,
-        centres={name: shared_count(number, hides_below) for name, number in counts.items()},
+        # The log goes along with every later run, of aggregates too.
+        centres={n: shared_count(count, sharing.smallest_count) for n, count in counts.items()},
         scores=keyed_digest(digest_of_file(study.predictions), secret),
     )
     names = {patient: pseudonym(patient, secret) for patient in scores["patient_id"]}
@@ -171,6 +173,17 @@ def quality_of(
         )
         for centre, group in slides.groupby("centre")
     )
+
+
+def _refuse_told_counts(log: Path, lock: Lock, sharing: Sharing) -> None:
+    if not (sharing.aggregates_only and log.exists()):
+        return
+    told = [count for entry in read_log(log, lock.digest) for count in entry.centres.values()]
+    if any(count is not None and count < sharing.smallest_count for count in told):
+        raise SettingsError(
+            f'"{log}", which goes along, holds counts below {sharing.smallest_count} of an earlier '
+            "run with a lower --smallest-count; give --out a new folder"
+        )
 
 
 def _patients(scores: pd.DataFrame, names: dict[str, str]) -> tuple[PatientScore, ...]:

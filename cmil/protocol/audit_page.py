@@ -26,7 +26,7 @@ def write_audit(audit: Audit, folder: Path, title: str) -> Path:
     for name, table in tables.items():
         write_text(folder / f"{name}.csv", table.to_csv(index=False))
     page = (
-        page_templates({"number": _number})
+        page_templates({"number": _number, "p_value": _p_value})
         .get_template("audit.html.j2")
         .render(
             title=title,
@@ -46,7 +46,10 @@ def write_audit(audit: Audit, folder: Path, title: str) -> Path:
 def headline(audit: Audit) -> str:
     """Say in a sentence how many findings of each level there are."""
     counts = {level: sum(f.level == level for f in audit.findings) for level in LEVELS}
-    said = f"{counts['blocking']} blocking, {counts['warning']} warnings, {counts['note']} notes."
+    said = (
+        f"{counts['blocking']} blocking, {_many(counts['warning'], 'warning')}, "
+        f"{_many(counts['note'], 'note')}."
+    )
     verdict = "Mend what blocks before going on." if counts["blocking"] else "Nothing blocks."
     return f"{said} {verdict}"
 
@@ -59,3 +62,11 @@ def findings_text(audit: Audit) -> str:
 
 def _number(value: float, digits: int = 2) -> str:
     return "not estimable" if pd.isna(value) else f"{value:.{digits}f}"
+
+
+def _p_value(p: float) -> str:
+    return "<0.001" if p < 0.001 else _number(p, 3)
+
+
+def _many(count: int, word: str) -> str:
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"

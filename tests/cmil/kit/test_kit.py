@@ -142,6 +142,18 @@ def test_aggregates_hold_no_small_count(sent) -> None:
     assert quality["slides_with_bag"] == 7 and quality["slides_without_bag"] is None
 
 
+def test_log_of_an_earlier_run_tells_no_small_count(kit, centres, tmp_path) -> None:
+    manifest = centres["Ulm"]
+    bags = manifest.parent / "bags"
+    run_kit(kit, manifest, tmp_path / "few", Sharing(False, 8), bags=bags)
+    done = run_kit(kit, manifest, tmp_path / "few", Sharing(True, 8), bags=bags)
+    assert '"Ulm\\": 7' not in done.results.read_text()
+    told = run_kit(kit, manifest, tmp_path / "told", Sharing(False, 5), bags=bags)
+    assert '"Ulm\\": 7' in told.results.read_text()
+    with pytest.raises(SettingsError, match="holds counts below 8 of an earlier run"):
+        run_kit(kit, manifest, tmp_path / "told", Sharing(True, 8), bags=bags)
+
+
 def test_centres_are_pooled_from_patients_and_aggregates(locked, sent, tmp_path) -> None:
     files = [sent["Bern", False], sent["Trento", True], sent["Ulm", True]]
     found = collect_results(locked.model, files, tmp_path)
