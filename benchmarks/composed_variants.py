@@ -25,8 +25,6 @@ import torch
 from numpy.typing import NDArray
 
 from cmil.comparison.baselines import BAG_SIZE, EMBEDDINGS, baseline_scores, baselines_of
-from cmil.comparison.paired_auc import auc_difference
-from cmil.discrimination import auc_delong
 from cmil.extraction_stage import extract_bags
 from cmil.patient_bags import PatientBag, PatientBags, encoding_of
 from cmil.prediction import predict
@@ -36,6 +34,8 @@ from cmil.settings import MilSettings
 from cmil.study import Study
 from cmil.study_settings import StudySettings, read_study_settings
 from cmil.training.cross_validation import train
+from cmil.validation.auc_difference import auc_difference
+from cmil.validation.discrimination import auc_delong
 from cohorts.files import digest_of, write_text
 from cohorts.manifest import Cohort, Slide, SourceKind
 from cohorts.settings import CohortSettings

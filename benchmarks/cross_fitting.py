@@ -22,7 +22,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cmil.discrimination import auc_delong
 from cmil.histograms.bag_of_words import bag_of_words, inverse_document_frequency
 from cmil.histograms.bag_size import bag_size_association
 from cmil.histograms.cross_fitting import cross_fit
@@ -31,6 +30,7 @@ from cmil.histograms.final_classifier import FinalClassifier
 from cmil.histograms.likelihood_histogram import likelihood_histogram
 from cmil.histograms.redundancy import redundancy
 from cmil.histograms.targets import targets_of
+from cmil.validation.discrimination import auc_delong
 
 WIDTH, BINS, PENALTY, FOLDS = 128, 20, 1.0, 5
 WAYS = ("counts", "in-sample", "cross-fitted")

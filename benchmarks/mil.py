@@ -24,10 +24,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cmil.discrimination import auc_delong
 from cmil.run_record import describe_machine
 from cmil.settings import MilSettings
 from cmil.training.fitting import fit_aggregator
+from cmil.validation.discrimination import auc_delong
 
 WIDTH = 1024
 # The network of CLAM's "small" size; ours of the same size, and as it comes.

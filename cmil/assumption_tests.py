@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cmil.aggregators import Aggregator, build_aggregator
-from cmil.discrimination import auc_delong
 from cmil.histograms.settings import MEMBERS
 from cmil.settings import AggregatorName, MilSettings
 from cmil.training.fitting import padded
+from cmil.validation.discrimination import auc_delong
 from cohorts.errors import SettingsError
 
 DIMENSION = 16

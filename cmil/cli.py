@@ -375,12 +375,28 @@ def lock(
     cohort: Manifest = None,
     bags: Bags = None,
     model: Model = None,
+    sensitivity: Annotated[
+        float | None, typer.Option(help="Also lock the threshold that reaches it in development.")
+    ] = None,
+    specificity: Annotated[
+        float | None, typer.Option(help="Also lock the threshold that reaches it in development.")
+    ] = None,
+    cost: Annotated[
+        tuple[float, float, float] | None,
+        typer.Option(
+            metavar="MISSED FALSE PREVALENCE",
+            help="Also lock the threshold of least expected cost: of a missed metastasis, of a "
+            "false alarm, at a prevalence.",
+        ),
+    ] = None,
 ) -> None:
     """Freeze model, thresholds, cut-point and preprocessing before an external cohort is opened."""
-    from cmil.protocol.freeze import lock_study
+    from cmil.protocol.freeze import ThresholdRules, lock_study
+    from cmil.validation.thresholds import Cost
 
     opened = _open(study, out, cohort, bags=bags, model=model)
-    locked = lock_study(opened)
+    rules = ThresholdRules(sensitivity, specificity, Cost(*cost) if cost else None)
+    locked = lock_study(opened, rules)
     print(f"{opened.model / 'lock.json'}: {locked.digest}")
 
 

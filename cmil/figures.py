@@ -52,7 +52,8 @@ def plot_roc(curve: pd.DataFrame, operating: "pd.Series", auc: str, ax: Axes) ->
     Parameters
     ----------
     curve
-        `sensitivity, specificity` of every point, as `cmil.discrimination.roc_curve` gives them.
+        `sensitivity, specificity` of every point, as
+        `cmil.validation.discrimination.roc_curve` gives them.
     operating
         The cohort's row of `cmil.validation.performance`.
     auc

@@ -88,8 +88,8 @@ def pool(estimates: ArrayLike, variances: ArrayLike) -> RandomEffects:
     spread = float(t.ppf(0.975, k - 2)) * math.sqrt(tau2 + se**2) if k > 2 else math.nan
     if k == 2:
         notes.append("two centres: interval has 1 degree of freedom, no prediction interval")
-    elif scale < 1:
-        notes.append("centres agree more than chance would: see the ad hoc interval")
+    elif tau2 == 0 and scale < 1:
+        notes.append("centres agree more than chance would have it: see the ad hoc interval")
     q = cochran_q(y, v)
     weights = np.zeros(len(used))
     weights[used] = 100 / (v + tau2) / np.sum(1 / (v + tau2))

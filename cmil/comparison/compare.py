@@ -4,9 +4,9 @@ import math
 
 import pandas as pd
 
-from cmil.comparison.paired_auc import auc_difference, holm
-from cmil.discrimination import auc_delong
 from cmil.validation import cohorts_of
+from cmil.validation.auc_difference import auc_difference, holm
+from cmil.validation.discrimination import auc_delong
 from cohorts.errors import DataError
 
 MODEL, AGGREGATOR, BASELINE = "model", "aggregator", "baseline"

@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cmil.discrimination import auc_delong
 from cmil.explanations.concentration import highest
 from cmil.explanations.over_patients import benjamini_hochberg, mean_over_patients
 from cmil.explanations.patch_measures import EDGE
+from cmil.validation.discrimination import auc_delong
 
 _FEWEST = 2
 # Cohen 1988: an effect of half a standard deviation is visible to the naked eye.

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from cmil.aggregators import BagModel
 from cmil.attention import MAP_KINDS, MapKind
 from cmil.bundle import ModelBundle
-from cmil.discrimination import auc_delong
 from cmil.explanations.agreement import rank_agreement, top_agreement
 from cmil.explanations.concentration import TOP_PERCENT, share_held
 from cmil.explanations.enrichment import patient_effect
@@ -17,6 +16,7 @@ from cmil.explanations.faithfulness import Curves, counts_to_keep, curves_of, or
 from cmil.explanations.prefix_logits import prefix_logits
 from cmil.patient_bags import PatientBag
 from cmil.prediction import attribution_of, models_for
+from cmil.validation.discrimination import auc_delong
 
 Map = NDArray[np.float32]
 

@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from cmil.discrimination import auc_delong
 from cmil.heads.head import Head
+from cmil.validation.discrimination import auc_delong
 from cohorts.errors import DataError
 
 

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax, logsumexp
 from torch import Tensor, nn
 
-from cmil.discrimination import auc_delong
 from cmil.heads.head import Head
+from cmil.validation.discrimination import auc_delong
 from cohorts.errors import DataError
 
 

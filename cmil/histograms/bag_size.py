@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import mannwhitneyu, spearmanr
 
-from cmil.discrimination import Auc, auc_delong
+from cmil.validation.discrimination import Auc, auc_delong
 
 
 @dataclass(frozen=True)

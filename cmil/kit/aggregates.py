@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
-from cmil.discrimination import auc_delong
+from cmil.validation.discrimination import auc_delong
 
 # A usual choice of statistical offices and hospitals.
 SMALLEST_COUNT = 5

@@ -10,13 +10,13 @@ import pandas as pd
 from scipy.special import expit, logit
 from scipy.stats import norm
 
-from cmil.discrimination import auc_delong
 from cmil.kit.aggregates import CentreAggregate
 from cmil.kit.results import Results, read_results
-from cmil.operating_point import wilson
 from cmil.prediction import COLUMNS
 from cmil.protocol.external import refuse_unfit_scores
 from cmil.protocol.lock import Lock, verify_lock
+from cmil.validation.decisions import wilson
+from cmil.validation.discrimination import auc_delong
 from cohorts.errors import DataError
 from cohorts.files import write_text
 from cohorts.random_effects import pool

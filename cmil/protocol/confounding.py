@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 from scipy.stats import chi2, ncx2
 
-from cmil.operating_point import wilson
+from cmil.validation.decisions import wilson
 
 FEWEST_OF_CENTRE = 5
 _FOLDS = 5

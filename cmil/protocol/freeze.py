@@ -1,15 +1,23 @@
 """`cmil lock`: gather what a study has decided, and freeze it into its bundle."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cmil.bundle import FACTS, WEIGHTS, ModelFacts, facts_text, read_bundle
 from cmil.extraction_stage import encoding_asked_for
 from cmil.patient_bags import shortened
+from cmil.prediction import read_predictions
 from cmil.protocol.development import salted_digest, salted_digests
 from cmil.protocol.lock import Development, Lock, write_lock
 from cmil.study import Study
+from cmil.validation.thresholds import (
+    Cost,
+    cost_threshold,
+    sensitivity_threshold,
+    specificity_threshold,
+)
 from cohorts.errors import DataError, SettingsError
 from cohorts.files import digest_of, digest_of_file, digest_of_text
 from feature_extraction.bags import bag_path, read_bag_attributes
@@ -24,10 +32,29 @@ _OF_A_MACHINE: Mapping[str, Any] = {
 }
 
 
-def lock_study(study: Study) -> Lock:
+@dataclass(frozen=True)
+class ThresholdRules:
+    """Rules by which further thresholds are chosen, on out-of-fold development scores.
+
+    `sensitivity` and `specificity` are at least reached by theirs; `cost` is of wrong decisions.
+    """
+
+    sensitivity: float | None = None
+    specificity: float | None = None
+    cost: Cost | None = None
+
+
+def lock_study(study: Study, rules: ThresholdRules = ThresholdRules()) -> Lock:
     """Lock the model of a study with all that an external cohort will be opened under.
 
     A second lock of the same content has the same digest.
+
+    Parameters
+    ----------
+    study
+        That was run: its model and, where these are asked for, scores and cut-point.
+    rules
+        Of thresholds beside the model's own.
 
     Raises
     ------
@@ -52,7 +79,10 @@ def lock_study(study: Study) -> Lock:
             FACTS: (digest_of_file(model_json), digest_of_text(facts_text(travelling))),
         },
         calibration=facts.calibration,
-        thresholds={facts.threshold_method: facts.threshold},
+        thresholds={
+            facts.threshold_method: facts.threshold,
+            **_further(study, rules, bundle.digest),
+        },
         cutpoint=_cutpoint(study, bundle.digest),
         encoding=facts.encoding,
         settings=study.settings.model_dump(mode="json", exclude=dict(_OF_A_MACHINE)),
@@ -98,6 +128,30 @@ def _refuse_other_settings(study: Study, facts: ModelFacts) -> None:
                 f"extraction.{setting} asks for {name} {shortened(value)}, the model was trained "
                 f"on bags with {shortened(facts.encoding[name])}; lock the study as it was run"
             )
+
+
+def _further(study: Study, rules: ThresholdRules, model_digest: str) -> dict[str, float]:
+    """Choose the thresholds of the rules, as they are named in the lock."""
+    if rules == ThresholdRules():
+        return {}
+    study.refuse_other_tasks("lock, with further thresholds,")
+    scores = read_predictions(study.predictions)
+    scores = scores[scores["split"] == "development"]
+    if (scores["model_digest"] != model_digest).any() or (scores["score_kind"] != "oof").any():
+        raise DataError(
+            f'"{study.predictions}": thresholds are chosen on out-of-fold development scores of '
+            "the model that is locked; run cmil predict"
+        )
+    of, score, label = {}, scores["score"], scores["label"]
+    if rules.sensitivity is not None:
+        name = f"sensitivity {rules.sensitivity:g}"
+        of[name] = sensitivity_threshold(score, label, rules.sensitivity)
+    if rules.specificity is not None:
+        name = f"specificity {rules.specificity:g}"
+        of[name] = specificity_threshold(score, label, rules.specificity)
+    if rules.cost is not None:
+        of["cost"] = cost_threshold(score, label, rules.cost)
+    return of
 
 
 def _cutpoint(study: Study, model_digest: str) -> CutPoint | None:

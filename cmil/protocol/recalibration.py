@@ -10,26 +10,26 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit, logit, ndtri
+from scipy.special import expit
 
 from cmil.prediction import read_predictions
 from cmil.protocol.log import LOG, append_entry
 from cmil.protocol.opening import read_opening
 from cmil.validation import cohorts_of
+from cmil.validation.calibration_curve import logits_of
+from cmil.validation.discrimination import FEWEST
+from cmil.validation.estimate import Z
+from cmil.validation.logistic import fit_logistic
 from cohorts.errors import DataError
 from cohorts.files import digest_of_file, write_text
 
 TABLE = "recalibration.csv"
-FEWEST = 5
 COLUMNS = [
     *("cohort", "recalibration", "patients", "positives"),
     *("intercept", "intercept_ci_low", "intercept_ci_high"),
     *("slope", "slope_ci_low", "slope_ci_high", "mean_score", "observed"),
     *("brier", "brier_ci_low", "brier_ci_high", "note"),
 ]
-_Z = float(ndtri(0.975))
-_STEPS, _PRECISION, _LARGEST_LOGIT = 100, 1e-10, 30.0
-_NEAREST = 1e-12  # scores of 0 and 1 have no logit
 
 
 class Line(NamedTuple):
@@ -110,27 +110,13 @@ def fit_line(scores: ArrayLike, labels: ArrayLike, *, slope: bool) -> Line | Non
     slope
         Fit it too; otherwise it is 1.
     """
-    x = logit(np.clip(np.asarray(scores, dtype=float), _NEAREST, 1 - _NEAREST))
-    y = np.asarray(labels, dtype=float)
+    x = logits_of(scores)
     design = np.column_stack([np.ones(len(x)), x]) if slope else np.ones((len(x), 1))
-    fixed = np.zeros(len(x)) if slope else x
-    if np.linalg.matrix_rank(design) < design.shape[1]:
+    found = fit_logistic(design, labels, offset=None if slope else x)
+    beta, covariance = found.coefficients[0], found.covariance[0]
+    if not np.isfinite(beta).all():
         return None
-    beta = np.array([0.0, 1.0]) if slope else np.zeros(1)
-    for _ in range(_STEPS):
-        p = expit(fixed + design @ beta)
-        information = (design.T * (p * (1 - p))) @ design
-        if np.linalg.cond(information) > 1e14:
-            return None
-        step = np.linalg.solve(information, design.T @ (y - p))
-        step *= min(1.0, 2.0 / np.abs(design @ step).max(initial=_PRECISION))
-        beta = beta + step
-        if np.abs(fixed + design @ beta).max() > _LARGEST_LOGIT and slope:
-            return None
-        if np.abs(step).max() < _PRECISION:
-            covariance = np.linalg.inv(information)
-            return Line(float(beta[0]), float(beta[1]) if slope else 1.0, covariance)
-    return None
+    return Line(float(beta[0]), float(beta[1]) if slope else 1.0, covariance)
 
 
 def _described(
@@ -144,11 +130,10 @@ def _described(
     line = fit_line(score, label, slope=name == "logistic")
     if line is None:
         return {"note": "scores separate the labels or do not vary: not estimable"}
-    linear = logit(np.clip(score, _NEAREST, 1 - _NEAREST))
     found = {**_with_limits("intercept", line.intercept, line.covariance[0, 0])}
     if name == "logistic":
         found |= _with_limits("slope", line.slope, line.covariance[1, 1])
-    fitted = expit(line.intercept + line.slope * linear)
+    fitted = expit(line.intercept + line.slope * logits_of(score))
     return {**found, **_measured(fitted, label), "note": "measured on the patients it is fitted to"}
 
 
@@ -159,5 +144,5 @@ def _measured(score: NDArray[np.float64], label: NDArray[np.float64]) -> dict[st
 
 
 def _with_limits(name: str, value: float, variance: float) -> dict[str, float]:
-    half = _Z * math.sqrt(variance)
+    half = Z * math.sqrt(variance)
     return {name: float(value), f"{name}_ci_low": value - half, f"{name}_ci_high": value + half}

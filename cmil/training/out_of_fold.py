@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from cmil.bundle import OutOfFold
 from cmil.calibration import Calibration, fit_platt, fit_softmax
 from cmil.concordance import concordance
-from cmil.discrimination import auc_delong
 from cmil.hazard_calibration import fit_hazard
 from cmil.heads import Head
-from cmil.operating_point import youden_threshold
 from cmil.training.fits import Fit, FitResult
+from cmil.validation.discrimination import auc_delong
+from cmil.validation.thresholds import youden_threshold
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from cmil.discrimination import roc_curve
 from cmil.figures import (
     inline_picture,
     inline_svg,
@@ -22,6 +21,7 @@ from cmil.figures import (
     score_points,
 )
 from cmil.validation import performance
+from cmil.validation.discrimination import roc_curve
 
 SCORES = [0.1, 0.2, 0.2, 0.35, 0.6, 0.8, 0.9, 0.9]
 LABELS = [0, 0, 0, 1, 0, 1, 1, 1]

@@ -81,6 +81,27 @@ def test_hartung_knapp_equals_metafor() -> None:
     assert round(pooled.q, 2) == 35.83
 
 
+def test_vaccine_trials_equal_metafor() -> None:
+    """`rma(yi, vi, data = escalc("RR", ..., data = dat.bcg))`, `confint` and Q, as it prints them.
+
+    Risk ratios of 13 trials of the BCG vaccine (Colditz et al. 1994, JAMA 271:698).
+    """
+    ill = np.array([4, 6, 3, 62, 33, 180, 8, 505, 29, 17, 186, 5, 27])
+    well = np.array([119, 300, 228, 13536, 5036, 1361, 2537, 87886, 7470, 1699, 50448, 2493, 16886])
+    ill_without = np.array([11, 29, 11, 248, 47, 372, 10, 499, 45, 65, 141, 3, 29])
+    well_without = np.array(
+        [128, 274, 209, 12619, 5761, 1079, 619, 87892, 7232, 1600, 27197, 2338, 17825]
+    )
+    vaccinated, others = ill + well, ill_without + well_without
+    y = np.log(ill / vaccinated / (ill_without / others))
+    pooled = pool(y, 1 / ill - 1 / vaccinated + 1 / ill_without - 1 / others)
+    assert pooled.estimate == pytest.approx(-0.7145, abs=1e-4)
+    assert pooled.tau2 == pytest.approx(0.3132, abs=1e-4)
+    assert pooled.i2 == pytest.approx(92.22, abs=0.01)
+    assert pooled.q == pytest.approx(152.2330, abs=1e-4)
+    assert (pooled.tau2_ci_low, pooled.tau2_ci_high) == pytest.approx((0.1197, 1.1115), abs=1e-4)
+
+
 def test_prediction_interval_has_two_degrees_less_than_centres() -> None:
     """Higgins et al. 2009, eq. 12, with t(17) = 2.109816."""
     pooled = pool(*RAUDENBUSH)

@@ -21,8 +21,8 @@ from cmil.comparison.baselines import (
     fit_prevalence,
     fit_regression,
 )
-from cmil.discrimination import auc_delong
 from cmil.patient_bags import PatientBag, PatientBags
+from cmil.validation.discrimination import auc_delong
 from cohorts.errors import DataError
 
 COLUMNS = ["patient_id", "centre", "split", "score_kind", "label", "model", "score"]

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from cmil.comparison.compare import COLUMNS, FEW, NO_SPREAD, ONE_LABEL, compare
-from cmil.comparison.paired_auc import auc_difference, holm
-from cmil.discrimination import auc_delong
+from cmil.validation.auc_difference import auc_difference, holm
+from cmil.validation.discrimination import auc_delong
 from cohorts.errors import DataError
 from cohorts.strata import DEVELOPMENT, POOLED
 

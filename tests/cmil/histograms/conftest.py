@@ -39,6 +39,6 @@ def draw_bags() -> Callable[..., Drawn]:
 
 @pytest.fixture(scope="session")
 def auc() -> Callable[[Sequence[float], Sequence[int]], float]:
-    from cmil.discrimination import auc_delong
+    from cmil.validation.discrimination import auc_delong
 
     return lambda scores, labels: auc_delong(scores, labels).value

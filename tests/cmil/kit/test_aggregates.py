@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cmil.discrimination import auc_delong
 from cmil.kit.aggregates import aggregate, refuse_inconsistent, shared_counts, shared_parts
+from cmil.validation.discrimination import auc_delong
 
 COUNTS = ["patients", "positives", "negatives"]
 CELLS = ["true_positive", "false_negative", "false_positive", "true_negative"]

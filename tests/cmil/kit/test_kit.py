@@ -15,7 +15,6 @@ import pandas as pd
 import pytest
 
 from cmil import __version__
-from cmil.discrimination import auc_delong
 from cmil.kit.build import build_kit
 from cmil.kit.collect import collect_results
 from cmil.kit.run import Sharing, run_kit
@@ -23,6 +22,7 @@ from cmil.kit.wheel import write_wheel
 from cmil.prediction import read_predictions
 from cmil.protocol.freeze import lock_study
 from cmil.study import Study
+from cmil.validation.discrimination import auc_delong
 from cohorts.errors import DataError, FileFormatError, SettingsError
 from cohorts.files import digest_of
 

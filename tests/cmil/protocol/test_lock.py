@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 
 from cmil.bundle import FACTS, WEIGHTS, read_bundle, write_facts
+from cmil.prediction import read_predictions
 from cmil.protocol.development import salted_digest
-from cmil.protocol.freeze import lock_study, without_ids
+from cmil.protocol.freeze import ThresholdRules, lock_study, without_ids
 from cmil.protocol.lock import LOCK, Lock, read_lock, refuse_development, verify_lock, write_lock
-from cmil.study import Study, train_model
+from cmil.study import Study, predict_scores, train_model
 from cmil.study_settings import read_study_settings
+from cmil.validation.thresholds import Cost, fit_thresholds
 from cohorts.errors import DataError, FileFormatError, SettingsError
 from cohorts.files import digest_of
 
@@ -122,6 +124,25 @@ def test_locked_study_is_not_trained_again(finished_study, tmp_path) -> None:
     (tmp_path / "out" / "survival" / "cutpoint.json").unlink()
     with pytest.raises(DataError, match="run cmil survival"):
         lock_study(Study.at(tmp_path / "out", settings))
+
+
+def test_further_thresholds_are_chosen_on_out_of_fold_scores_and_locked(study) -> None:
+    predict_scores(study)
+    rules = ThresholdRules(0.9, 0.8, Cost(5, 1, 0.3))
+    lock = lock_study(study, rules)
+    assert list(lock.thresholds) == ["youden", "sensitivity 0.9", "specificity 0.8", "cost"]
+    scores = read_predictions(study.predictions)
+    development = scores[scores["split"] == "development"]
+    chosen = fit_thresholds(development, 0.9, 0.8, Cost(5, 1, 0.3))
+    assert lock.thresholds == chosen
+    assert lock.threshold == read_bundle(study.model).facts.threshold
+    with pytest.raises(DataError, match="locks another thresholds"):
+        lock_study(study)
+    (study.model / LOCK).unlink()
+    text = study.predictions.read_text().replace(",oof,", ",train,", 1)
+    study.predictions.write_text(text)
+    with pytest.raises(DataError, match="chosen on out-of-fold development scores"):
+        lock_study(study, rules)
 
 
 def test_newer_lock_says_what_to_upgrade(study) -> None:

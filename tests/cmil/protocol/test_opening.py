@@ -10,10 +10,10 @@ import pytest
 
 from cmil.bundle import WEIGHTS
 from cmil.cli import main
-from cmil.discrimination import auc_delong
 from cmil.protocol.freeze import lock_study
 from cmil.protocol.log import LOG, read_log
 from cmil.protocol.opening import Validation, read_opening, validate_external
+from cmil.validation.discrimination import auc_delong
 from cohorts.errors import DataError, FileFormatError, SettingsError
 from cohorts.files import read_json, write_text
 from feature_extraction.bags import bag_path, write_bag

@@ -12,11 +12,11 @@ import torch
 from cmil.aggregators import Aggregator
 from cmil.bundle import ModelBundle, read_bundle
 from cmil.calibration import fit_platt
-from cmil.discrimination import auc_delong
-from cmil.operating_point import youden_threshold
 from cmil.patient_bags import PatientBags
 from cmil.settings import MilSettings
 from cmil.training.cross_validation import EpochDone, train
+from cmil.validation.discrimination import auc_delong
+from cmil.validation.thresholds import youden_threshold
 from cohorts.errors import DataError
 from cohorts.manifest import Cohort
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from cmil.discrimination import auc_delong
 from cmil.heads import fit_head
 from cmil.instances import MappedInstances, placed_in_files
 from cmil.settings import MilSettings
 from cmil.training.fitting import Epoch, fit_aggregator, padded
+from cmil.validation.discrimination import auc_delong
 
 WIDTH = 4
 

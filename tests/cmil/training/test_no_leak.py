@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from cmil.bundle import ModelBundle, read_bundle
-from cmil.discrimination import auc_delong
 from cmil.patient_bags import PatientBag, PatientBags
 from cmil.prediction import predict, prediction_row
 from cmil.settings import MilSettings
 from cmil.training.cross_validation import EpochDone, train
 from cmil.training.fit_plan import planned_epochs
+from cmil.validation.discrimination import auc_delong
 from cohorts.endpoints import Endpoint
 from cohorts.errors import DataError, SettingsError
 from cohorts.manifest import Cohort

@@ -1,12 +1,12 @@
-"""Whether one score separates the same patients better than another."""
+"""Whether one score separates patients better than another, or the same score others."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import norm
+from scipy.stats import norm, t
 
-from cmil.discrimination import placements, variance_of_mean
+from cmil.validation.discrimination import auc_delong, placements, variance_of_mean
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,41 @@ def auc_difference(one: ArrayLike, other: ArrayLike, labels: ArrayLike) -> AucDi
         half = z = 0.0 if variance == 0 and value == 0 else float("nan")
     p = float(2 * norm.sf(abs(z)))
     return AucDifference(value, value - half, value + half, variance, z, p)
+
+
+def unpaired_auc_difference(
+    one: ArrayLike, labels_of_one: ArrayLike, other: ArrayLike, labels_of_other: ArrayLike
+) -> AucDifference:
+    """Test whether a score separates two groups of different patients equally well.
+
+    DeLong's variances of both add; the statistic is held against Student's t with the degrees of
+    Welch and Satterthwaite. Equals R's `pROC::roc.test(paired = FALSE, method = "delong")`; the
+    interval is of the same t.
+
+    Parameters
+    ----------
+    one, labels_of_one
+        (n,) scores and labels of the first group.
+    other, labels_of_other
+        (m,) those of the second.
+
+    Raises
+    ------
+    DataError
+        If a class is absent from a group.
+    """
+    ours, theirs = auc_delong(one, labels_of_one), auc_delong(other, labels_of_other)
+    value, variance = ours.value - theirs.value, ours.variance + theirs.variance
+    if not variance > 0:
+        nan = float("nan")
+        return AucDifference(value, nan, nan, variance, nan, nan)
+    degrees = variance**2 / (
+        ours.variance**2 / (np.size(one) - 1) + theirs.variance**2 / (np.size(other) - 1)
+    )
+    spread = variance**0.5
+    half, statistic = float(t.ppf(0.975, degrees)) * spread, value / spread
+    p = float(2 * t.sf(abs(statistic), degrees))
+    return AucDifference(value, value - half, value + half, variance, statistic, p)
 
 
 def holm(p: ArrayLike) -> NDArray[np.float64]:

@@ -5,8 +5,8 @@ import math
 import pandas as pd
 import pytest
 
-from cmil.discrimination import roc_curve
 from cmil.validation import cohorts_of, performance, roc_curves
+from cmil.validation.discrimination import roc_curve
 from cohorts.errors import DataError
 from cohorts.strata import DEVELOPMENT, POOLED
 

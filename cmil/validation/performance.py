@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 
 import pandas as pd
 
-from cmil.discrimination import auc_delong, roc_curve
-from cmil.operating_point import sensitivity, specificity
+from cmil.validation.decisions import sensitivity, specificity
+from cmil.validation.discrimination import auc_delong, roc_curve
 from cohorts.errors import DataError
 from cohorts.strata import DEVELOPMENT, POOLED
 

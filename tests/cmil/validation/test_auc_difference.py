@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cmil.comparison.paired_auc import auc_difference, holm
-from cmil.discrimination import auc_delong
+from cmil.validation.auc_difference import auc_difference, holm, unpaired_auc_difference
+from cmil.validation.discrimination import auc_delong
 from cohorts.errors import DataError
 
 # Few distinct scores, so that most examples hold ties.
@@ -81,6 +81,28 @@ def test_equals_proc_on_its_own_data(reference: Callable[[str], Path]) -> None:
         found = auc_difference(aneurysms[pair[0]], aneurysms[pair[1]], poor)
         assert (found.z, found.p) == pytest.approx(of_test, abs=1e-10)
         assert (found.ci_low, found.ci_high) == pytest.approx(limits[pair], abs=1e-10)
+
+
+@pytest.mark.shared
+def test_unpaired_equals_proc_on_its_own_data(reference: Callable[[str], Path]) -> None:
+    """D and p of `roc.test(r.wfns, r.s100b, paired = FALSE)` and so on, test-roc.test.R."""
+    aneurysms = pd.read_csv(reference("pROC_aSAH.csv"))
+    poor = (aneurysms["outcome"] == "Poor").astype(int)
+    expected = {
+        ("wfns", "s100b"): (1.43490640926908, 0.152825378808796),
+        ("wfns", "ndka"): (3.10125096778969, 0.00220950791756457),
+        ("ndka", "s100b"): (-1.55995743389685, 0.120192832430845),
+    }
+    for pair, of_test in expected.items():
+        found = unpaired_auc_difference(aneurysms[pair[0]], poor, aneurysms[pair[1]], poor)
+        assert (found.z, found.p) == pytest.approx(of_test, abs=1e-10)
+        assert (found.ci_low < 0 < found.ci_high) == (found.p > 0.05)
+
+
+def test_unpaired_groups_without_spread_have_no_p() -> None:
+    found = unpaired_auc_difference([0.9, 0.8, 0.1, 0.2], [1, 1, 0, 0], [0.9, 0.1], [1, 0])
+    assert found.value == 0
+    assert math.isnan(found.p)
 
 
 def test_one_patient_of_a_class_leaves_interval_and_p_unknown() -> None:

@@ -12,8 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.integrate import trapezoid
+from sklearn.metrics import average_precision_score
 
-from cmil.discrimination import auc_delong, roc_curve
+from cmil.validation.bootstrap import patient_weights
+from cmil.validation.discrimination import (
+    auc_delong,
+    estimate_auc,
+    hanley_mcneil_variance,
+    logit_interval,
+    newcombe_interval,
+    ranking_measures,
+    roc_curve,
+)
 from cohorts.errors import DataError
 
 # Few distinct scores, so that most examples hold ties within and between the classes.
@@ -127,3 +137,68 @@ def test_area_under_the_curve_is_the_auc(classes: tuple[list[float], list[float]
 def test_roc_curve_counts_a_score_at_the_threshold_as_positive() -> None:
     curve = roc_curve([0.2, 0.5, 0.5, 0.9], [0, 0, 1, 1]).set_index("threshold")
     assert curve.loc[0.5].tolist() == [1.0, 0.5]
+
+
+RNG = np.random.default_rng
+
+
+def weights_of(labels: np.ndarray, samples: int = 400) -> np.ndarray:
+    return patient_weights(pd.DataFrame({"label": labels}), samples, RNG(1))
+
+
+def drawn(cases: int, controls: int, distance: float) -> tuple[np.ndarray, np.ndarray]:
+    random = RNG(4)
+    labels = np.repeat([1, 0], [cases, controls])
+    return random.normal(size=cases + controls) + distance * labels, labels
+
+
+def test_interval_suits_the_patients() -> None:
+    """Which method, by the number of patients and the height of the AUC."""
+    cases = {
+        "DeLong, logit scale": drawn(30, 40, 1.0),
+        "bootstrap standard error over patients, by outcome and centre, logit scale": drawn(
+            7, 40, 1.0
+        ),
+        "Hanley-McNeil score interval (Newcombe 2006, method 5)": drawn(12, 20, 20.0),
+    }
+    for method, (scores, labels) in cases.items():
+        found = estimate_auc(scores, labels, weights_of(labels))
+        assert found.method == method
+        assert 0 <= found.ci_low < found.value <= found.ci_high <= 1
+    scores, labels = drawn(4, 40, 1.0)
+    few = estimate_auc(scores, labels, weights_of(labels))
+    assert math.isnan(few.value)
+    assert few.note == "4 patients of a label, fewer than 5: not estimable"
+
+
+def test_logit_interval_is_the_delta_method() -> None:
+    low, high = logit_interval(0.9, 0.0009)
+    half = 1.959964 * 0.03 / 0.09
+    assert math.log(high / (1 - high)) == pytest.approx(math.log(9) + half, abs=1e-6)
+    assert math.log(low / (1 - low)) == pytest.approx(math.log(9) - half, abs=1e-6)
+
+
+def test_newcombe_interval_is_where_the_score_statistic_is_1_96() -> None:
+    """And is the mirror image for 1 - AUC."""
+    low, high = newcombe_interval(0.85, 20, 30)
+    for limit in (low, high):
+        z2 = (0.85 - limit) ** 2 / hanley_mcneil_variance(limit, 20, 30)
+        assert z2 == pytest.approx(1.959964**2, rel=1e-5)
+    assert newcombe_interval(0.15, 20, 30) == pytest.approx((1 - high, 1 - low))
+    low, high = newcombe_interval(1.0, 12, 20)
+    assert 0.8 < low < 0.95
+    assert high == 1
+
+
+def test_ranking_measures_have_intervals_and_reasons() -> None:
+    scores, labels = drawn(30, 60, 1.0)
+    found = ranking_measures(scores, labels, weights_of(labels))
+    assert found["average_precision"].value == pytest.approx(
+        average_precision_score(labels, scores)
+    )
+    for one in found.values():
+        assert one.ci_low < one.value < one.ci_high
+    upside_down = ranking_measures(-scores, labels, weights_of(labels))
+    assert "below chance" in upside_down["partial_auc_specificity_0.9_to_1"].note
+    few = ranking_measures(scores[:33], labels[:33], weights_of(labels[:33]))
+    assert all("3 patients of a label" in one.note for one in few.values())
