@@ -39,13 +39,15 @@ def opened_archive(path: Path) -> Iterator[ZipFile]:
 
 
 def read_member(archive: ZipFile, name: str) -> bytes:
-    """Read one file of an archive, never more than it states.
+    """Read one small file of an archive into memory, never more than it states.
 
     Raises
     ------
     FileFormatError
-        If it is not there.
+        If it is not there, or states more than 64 MiB.
     """
+    if name in archive.namelist() and archive.getinfo(name).file_size > _SMALL:
+        raise FileFormatError(f'"{archive.filename}": "{name}" is too large; refused')
     return b"".join(_blocks(archive, name))
 
 

@@ -4,6 +4,7 @@ This file is the kit's `__main__.py`. It uses Python's own library only.
 """
 
 import argparse
+import hashlib
 import json
 import subprocess
 import sys
@@ -19,10 +20,15 @@ OLDEST = (3, 11)
 def install(kit: Path, into: Path, wheels: Path | None) -> int:
     """Make a virtual environment in `into` and install cMIL there; give an exit code."""
     with ZipFile(kit) as archive, tempfile.TemporaryDirectory() as unpacked:
-        version = json.loads(archive.read("kit.json"))["software"]
+        facts = json.loads(archive.read("kit.json"))
+        version = facts["software"]
         for name in archive.namelist():
             if name.startswith("wheels/") and name.endswith(".whl"):
-                (Path(unpacked) / Path(name).name).write_bytes(archive.read(name))
+                content = archive.read(name)
+                if hashlib.sha256(content).hexdigest() != facts["files"].get(name):
+                    print(f"{name} of {kit} was changed; get the kit again", file=sys.stderr)
+                    return 1
+                (Path(unpacked) / Path(name).name).write_bytes(content)
         venv.create(into, with_pip=True)
         python = into / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
         command = [str(python), "-m", "pip", "install", "--no-index", "--find-links", unpacked]

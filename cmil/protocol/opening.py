@@ -128,7 +128,8 @@ def read_opening(model: Path, out: Path) -> tuple[Lock, dict[str, Any]]:
     lock = verify_lock(model)
     path = out / "validation" / OPENING
     opening = read_json(path)
-    if not isinstance(opening, dict) or opening.get("format") != _FORMAT:
+    needed = {"lock", "entry", "entry_digest", "cohort", "centres", "scores", "predictions"}
+    if not isinstance(opening, dict) or opening.get("format") != _FORMAT or needed - set(opening):
         raise FileFormatError(f'"{path}" is no record of an opening; run cmil validate --model')
     if opening.get("lock") != lock.digest:
         raise FileFormatError(f'"{path}" is of another lock than "{model}"; run cmil validate')

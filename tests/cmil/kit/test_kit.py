@@ -265,6 +265,17 @@ def test_what_is_asked_wrongly_is_one_line(locked, kit, centres, tmp_path) -> No
         build_kit(tmp_path / "model", tmp_path / "kit.zip")
 
 
+def test_installer_refuses_a_changed_wheel_before_it_installs_anything(kit, tmp_path) -> None:
+    changed = tmp_path / "kit.zip"
+    with zipfile.ZipFile(kit) as old, zipfile.ZipFile(changed, "w") as new:
+        for member in old.namelist():
+            new.writestr(member, old.read(member) + (b"x" if member.endswith(".whl") else b""))
+    command = [sys.executable, str(changed), "--into", str(tmp_path / "env")]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and "was changed; get the kit again" in done.stderr
+    assert not (tmp_path / "env").exists()
+
+
 def test_own_wheel_installs_without_a_network(tmp_path) -> None:
     wheel = write_wheel(tmp_path)
     command = [sys.executable, "-m", "pip", "install", "--no-index", "--no-deps", "--quiet"]
