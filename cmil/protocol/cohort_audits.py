@@ -6,6 +6,7 @@ and, where there are numbers, their table.
 
 from collections.abc import Hashable, Mapping, Sequence
 from itertools import combinations
+from math import isnan
 from typing import Any
 
 import pandas as pd
@@ -150,7 +151,8 @@ def _of_labels(
         says = f"there is one {split} centre: label and centre cannot go together"
         return [*found, Finding("note", _LABELS, says)]
     says = (
-        f"Cramer's V of label and centre, {split}: {v:.2f} (95% CI {ci_low:.2f} to {ci_high:.2f})"
+        f"Cramer's V of label and centre, {split}: {v:.2f} (95% CI {ci_low:.2f} to "
+        f"{'not estimable' if isnan(ci_high) else f'{ci_high:.2f}'})"
     )
     if ci_low > 0:
         says += "; what tells the centre also tells the label, stain and scanner included"

@@ -81,7 +81,11 @@ def cramers_v(table: ArrayLike) -> Association:
         for level in (0.975, 0.025)
     )
     small = int((expected < 5).sum())
-    note = f"{small} of {counts.size} expected counts below 5" if small else ""
+    notes = [f"{small} of {counts.size} expected counts below 5"] if small else []
+    if high == 0:
+        high = math.nan
+        notes.append("more alike than chance would have it: no upper limit")
+    note = "; ".join(notes)
     return Association(value, low, high, found, float(chi2.sf(found, freedom)), method, note)
 
 
