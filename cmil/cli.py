@@ -13,6 +13,7 @@ from cmil import __version__
 
 if TYPE_CHECKING:
     from cmil.extraction_stage import Work
+    from cmil.machines import Machines
     from cmil.study import Study
 
 app = typer.Typer(
@@ -62,10 +63,16 @@ Threads = Annotated[
 
 
 class Engine(StrEnum):
-    """Where extraction runs."""
+    """Where encoder and trainings run."""
 
     LOCAL = "local"
     RAY = "ray"
+
+
+Address = Annotated[
+    str | None,
+    typer.Option(metavar="HOST:PORT", help="Ray cluster to join; without it, one is started."),
+]
 
 
 class MapFormat(StrEnum):
@@ -133,16 +140,23 @@ def run(
     out: Out,
     cohort: Manifest = None,
     weights: Weights = None,
+    engine: Annotated[
+        Engine,
+        typer.Option(help="Where encoder and trainings run: this machine, or a Ray cluster."),
+    ] = Engine.LOCAL,
+    address: Address = None,
     threads: Threads = None,
 ) -> None:
     """Run a whole study, stage by stage, resuming where it stopped."""
     from cmil.results_table import results_table
     from cmil.study import run_study
 
+    machines = _machines(engine, address)
     opened = _open(study, out, cohort, weights, threads)
     replaced = {"--cohort": cohort, "--weights": weights}
     notes = [f"# run with {option} {path}\n" for option, path in replaced.items() if path]
-    failed = run_study(opened, "".join([*notes, study.read_text(encoding="utf-8-sig")]))
+    text = "".join([*notes, study.read_text(encoding="utf-8-sig")])
+    failed = run_study(opened, text, machines=machines)
     if opened.is_binary:
         print(results_table(out, list(opened.settings.cohort.endpoints)))
         print(f"page: {out / 'index.html'}")
@@ -197,10 +211,7 @@ def extract(
     engine: Annotated[
         Engine, typer.Option(help="Where the encoder runs: this process, or a Ray cluster.")
     ] = Engine.LOCAL,
-    address: Annotated[
-        str | None,
-        typer.Option(metavar="HOST:PORT", help="Ray cluster to join; without it, one is started."),
-    ] = None,
+    address: Address = None,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try slides again that failed as they are.")
     ] = False,
@@ -237,9 +248,9 @@ def extract(
     _refuse_together("--dry-run", dry_run, {"--refilter": refilter, "--preview": preview})
     _refuse_together("--refilter", refilter, of_making)
     _refuse_alone("--json", as_json, "--dry-run", dry_run)
-    _refuse_alone("--address", address is not None, "--engine ray", engine is Engine.RAY)
+    machines = _machines(engine, address)
     opened = _open(study, out, cohort, weights, threads, max_patches=max_patches, model=model)
-    work = Work(read_shard(shard), engine.value, address, coords, retry_failed)
+    work = Work(read_shard(shard), machines, coords, retry_failed)
     if dry_run:
         _print_forecast(opened, work, as_json=as_json)
         return
@@ -286,12 +297,17 @@ def train(
         Path | None,
         typer.Option(metavar="DIR", help="Also write loss and AUC there, live, for TensorBoard."),
     ] = None,
+    engine: Annotated[
+        Engine, typer.Option(help="Where the fits run: this machine, or a Ray cluster.")
+    ] = Engine.LOCAL,
+    address: Address = None,
     threads: Threads = None,
 ) -> None:
     """Cross-validate on the development patients and freeze the model bundle."""
     from cmil.study import train_model
 
-    train_model(_open(study, out, cohort, None, threads, bags=bags), tensorboard)
+    machines = _machines(engine, address)
+    train_model(_open(study, out, cohort, None, threads, bags=bags), tensorboard, machines)
 
 
 @app.command()
@@ -698,6 +714,13 @@ def _refuse_alone(option: str, given: bool, of: str, of_given: bool) -> None:
 
     if given and not of_given:
         raise SettingsError(f"{option} is for {of}; add it, or drop {option}")
+
+
+def _machines(engine: Engine, address: str | None) -> "Machines":
+    from cmil.machines import Machines
+
+    _refuse_alone("--address", address is not None, "--engine ray", engine is Engine.RAY)
+    return Machines(engine.value, address)
 
 
 def _use_threads(threads: int | None) -> None:

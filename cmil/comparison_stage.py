@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from cmil.machines import HERE, Machines
 from cmil.progress import say
 from cmil.study import Study, predict_scores, train_model
 from cohorts.errors import DataError
@@ -19,7 +20,7 @@ TABLE = "comparison.csv"
 BASELINES = "baselines.csv"
 
 
-def compare_models(study: Study) -> pd.DataFrame:
+def compare_models(study: Study, machines: Machines = HERE) -> pd.DataFrame:
     """Train what `[mil] compare` names, score simple baselines, and compare all with the model.
 
     Each other aggregator has folds, seed and every other setting of the study's, and a folder of
@@ -45,7 +46,7 @@ def compare_models(study: Study) -> pd.DataFrame:
     others = {name: _other(study, name) for name in study.settings.mil.compare}
     for name, other in others.items():
         say(f"compare: {name}")
-        train_model(other)
+        train_model(other, machines=machines)
         predict_scores(other)
         _refuse_other_folds(bundle, read_bundle(other.model), name)
     cohort = study.cohort.restricted_to(predictions["patient_id"])

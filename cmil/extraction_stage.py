@@ -3,8 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from cmil.machines import HERE, Machines
 from cmil.progress import Advance, progress, say
 from cmil.run_record import Stage
 from cmil.study import Study
@@ -28,8 +29,8 @@ class Work:
     ----------
     shard
         i and n: only the i-th of n parts of the patients.
-    engine, address
-        Where the encoder runs; the address of a Ray cluster that is up.
+    machines
+        Where the encoder runs.
     coordinates
         Folder of coordinate files of TRIDENT or CLAM, in place of the grid.
     retry_failed
@@ -37,8 +38,7 @@ class Work:
     """
 
     shard: tuple[int, int] = (1, 1)
-    engine: Literal["local", "ray"] = "local"
-    address: str | None = None
+    machines: Machines = HERE
     coordinates: Path | None = None
     retry_failed: bool = False
 
@@ -287,10 +287,10 @@ def _record_of(record: Path, shard: tuple[int, int]) -> Path:
 
 
 def _engine_of(work: Work, advance: Advance) -> "Engine":
-    if work.engine == "ray":
+    if work.machines.engine == "ray":
         from feature_extraction.ray_engine import extract_on_ray
 
-        return extract_on_ray(work.address)
+        return extract_on_ray(work.machines.address)
     from feature_extraction.extract import extract_here
 
     def on_patches(slide_id: str, done: int, of: int) -> None:

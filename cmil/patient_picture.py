@@ -1,6 +1,6 @@
 """One picture a patient: where the model looked, and what it saw there beside what it did not."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -154,23 +154,35 @@ def _gallery(
     step = _TILE + _GAP
     sheet = Image.new("RGB", (_COLUMNS * step, lines * step), "white")
     draw = ImageDraw.Draw(sheet)
-    sources = {read.slide.slide_id: read.source for read, _ in instances}
-    for position, ((read, row), value) in enumerate(zip(instances, values, strict=True)):
+    tiles = _tiles(instances)
+    for position, value in enumerate(values):
         x, y = (position % _COLUMNS) * step, (position // _COLUMNS) * step
-        tile = _patch_pixels(sources[read.slide.slide_id], read, row)
-        sheet.paste(Image.fromarray(tile), (x, y))
+        sheet.paste(Image.fromarray(tiles[position]), (x, y))
         colour = tuple(scale.colour(np.array([value]))[0].tolist())
         draw.rectangle((x, y, x + _TILE - 1, y + _TILE - 1), outline=colour, width=4)
         _label(draw, (x + 6, y + 6), f"{value:+.1f}" if scale.signed else f"{value:.1f}x")
     return sheet
 
 
-def _patch_pixels(source: Source, read: ReadSlide, row: int) -> Rgb:
-    with source.open(read.image_of(row)) as canvas:
-        if read.are_cells:
-            return _whole(canvas)
-        x, y = read.bag.coords[row].tolist()
-        return canvas.read_region(Level0Px(x), Level0Px(y), Level0Px(read.side), PatchPx(_TILE))
+def _tiles(instances: Sequence[tuple[ReadSlide, int]]) -> Mapping[int, Rgb]:
+    """Read the patches by position; each image is opened once, which costs more than a patch."""
+    positions: dict[tuple[Slide, int], list[int]] = {}
+    for position, (read, row) in enumerate(instances):
+        positions.setdefault((read.slide, read.image_of(row)), []).append(position)
+    tiles = {}
+    for (_, image), of_image in positions.items():
+        read, _ = instances[of_image[0]]
+        with read.source.open(image) as canvas:
+            for position in of_image:
+                tiles[position] = _patch_pixels(canvas, read, instances[position][1])
+    return tiles
+
+
+def _patch_pixels(canvas: Canvas, read: ReadSlide, row: int) -> Rgb:
+    if read.are_cells:
+        return _whole(canvas)
+    x, y = read.bag.coords[row].tolist()
+    return canvas.read_region(Level0Px(x), Level0Px(y), Level0Px(read.side), PatchPx(_TILE))
 
 
 def _whole(canvas: Canvas) -> Rgb:

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import pandas as pd
 
+from cmil.machines import HERE, Machines
 from cmil.progress import progress, say
 from cmil.run_record import Stage
 from cmil.study_settings import StudySettings
@@ -92,7 +93,9 @@ class Study:
         return Stage(name, self.out, record, inputs, settings, self.settings.seed)
 
 
-def run_study(study: Study, settings_text: str, note: str = "") -> Sequence[str]:
+def run_study(
+    study: Study, settings_text: str, note: str = "", machines: Machines = HERE
+) -> Sequence[str]:
     """Run all stages and write the page `index.html`.
 
     Validation, comparison, explanations and the page speak of a binary label; a study of classes
@@ -106,6 +109,8 @@ def run_study(study: Study, settings_text: str, note: str = "") -> Sequence[str]
         The settings as the user wrote them, for the page.
     note
         A sentence on the encoder, for the page.
+    machines
+        Where encoder and trainings run.
 
     Returns
     -------
@@ -113,17 +118,17 @@ def run_study(study: Study, settings_text: str, note: str = "") -> Sequence[str]
     """
     from cmil.comparison_stage import compare_models
     from cmil.explanation_stage import explain_scores
-    from cmil.extraction_stage import extract_bags
+    from cmil.extraction_stage import Work, extract_bags
 
     refuse_unfit_outcomes(study)
     _refuse_too_few_patients(study)
-    failed = extract_bags(study)
-    train_model(study)
+    failed = extract_bags(study, Work(machines=machines))
+    train_model(study, machines=machines)
     predict_scores(study)
     if study.is_binary:
         explain_scores(study)
         validate_scores(study)
-        compare_models(study)
+        compare_models(study, machines)
     relate_to_survival(study)
     draw_heatmaps(study)
     if study.is_binary:
@@ -155,13 +160,17 @@ def _refuse_too_few_patients(study: Study) -> None:
         refuse_unfit_patients(patients, mil, settings.seed, _endpoint(study))
 
 
-def train_model(study: Study, tensorboard_folder: Path | None = None) -> None:
+def train_model(
+    study: Study, tensorboard_folder: Path | None = None, machines: Machines = HERE
+) -> None:
     """Cross-validate on the development patients and freeze the bundle.
 
     Parameters
     ----------
     tensorboard_folder
         Where curves are written for TensorBoard while the training runs, if anywhere.
+    machines
+        Where the fits are carried out.
     """
     import torch
 
@@ -189,12 +198,16 @@ def train_model(study: Study, tensorboard_folder: Path | None = None) -> None:
         say("train: up to date")
         return
     refuse_locked(study.model)
-    several = torch.get_num_threads() > 1
+    several = machines.engine == "ray" or torch.get_num_threads() > 1
     bags = read_patient_bags(cohort, study.bags, memory_gb=settings.mil.memory_gb, shared=several)
     models = sum(int(fold_of.max()) + 1 for fold_of in folds)
     tracked = tensorboard(tensorboard_folder) if tensorboard_folder else nullcontext()
     planned = planned_epochs(settings.mil, models)
-    with tracked as track, progress("train (epochs)", planned) as advance:
+    with (
+        machines.fitting() as engine,
+        tracked as track,
+        progress("train (epochs)", planned) as advance,
+    ):
 
         def on_epoch(event: EpochDone) -> None:
             if track:
@@ -215,6 +228,7 @@ def train_model(study: Study, tensorboard_folder: Path | None = None) -> None:
                 seed=settings.seed,
                 endpoint=endpoint,
                 on_epoch=on_epoch,
+                engine=engine,
             )
     reached = bundle.facts.out_of_fold
     say(f"train: out-of-fold {reached.measure} {reached.auc:.3f} in {reached.patients} patients")
@@ -285,7 +299,7 @@ def relate_to_survival(study: Study) -> None:
     """Lock the cut-point and relate the score to every endpoint the study names."""
     from cmil.prediction import read_predictions
     from cmil.protocol.lock import LOCK
-    from survival import analyse, freeze_cutpoint, refit_cutpoint
+    from survival import CutPointRule, analyse, freeze_cutpoint, refit_cutpoint
 
     endpoints = study.settings.cohort.endpoints
     if not endpoints:
@@ -306,7 +320,8 @@ def relate_to_survival(study: Study) -> None:
     development = cohort.development.digest
     place_cutpoint = freeze_cutpoint if (study.model / LOCK).exists() else refit_cutpoint
     with stage.recorded(lambda: [*folder.glob("*.csv"), folder / "cutpoint.json"]):
-        place_cutpoint(folder / "cutpoint.json", predictions, development, settings.cutpoint)
+        rule = CutPointRule(method=settings.cutpoint)
+        place_cutpoint(folder / "cutpoint.json", predictions, development, rule)
         results = analyse(predictions, cohort.patients, endpoints, settings, folder, development)
     for endpoint, left_out in results.left_out.groupby("endpoint"):
         names = ", ".join(left_out["patient_id"])

@@ -2,7 +2,8 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, field_validator
 
 TimeUnit = Literal["days", "months", "years"]
 
@@ -15,9 +16,12 @@ class Endpoint(BaseModel):
     time
         Column of the time under observation, in `unit`, greater than zero.
     event
-        Column that is 1 where the event was seen and 0 where the patient was censored.
+        Column that is 1 where the event was seen and 0 where the patient was censored; 2, 3 and
+        so on where an event of `competing` came first.
     unit
         Unit of `time`; printed on axes and in tables, never converted.
+    competing
+        Names of the events that keep this one from happening, in the order of their codes from 2.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -25,3 +29,19 @@ class Endpoint(BaseModel):
     time: str
     event: str
     unit: TimeUnit = "months"
+    competing: tuple[str, ...] = ()
+
+    @field_validator("competing")
+    @classmethod
+    def _named_once(cls, competing: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(competing)) < len(competing) or not all(name.strip() for name in competing):
+            raise ValueError("name each competing event once")
+        return competing
+
+
+def event_of_interest(codes: "pd.Series[float]") -> "pd.Series[float]":
+    """Code the event column as 1 for the event itself, 0 for a competing one; NaN stays.
+
+    The cause-specific view: a patient leaves observation with whichever event comes first.
+    """
+    return codes.mask(codes > 1, 0)

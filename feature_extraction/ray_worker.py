@@ -3,14 +3,15 @@
 import secrets
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 import cv2
 import torch
 
-from cohorts.errors import AccessError, SettingsError
+from cohorts.errors import AccessError
+from cohorts.ray_crew import Member, refuse_other_release
 from feature_extraction.encoders import Encoder, load_encoder
 from feature_extraction.slide_job import Extraction, SlideJob, extract_slide
 from feature_extraction.slide_record import SlideOutcome
@@ -26,25 +27,6 @@ class Proof:
     release: str
 
 
-@dataclass(frozen=True)
-class Member:
-    """A worker's account of itself; on all machines the same, but for the host."""
-
-    host: str
-    torch: str
-    backend: str
-    precision: str
-    encoder_digest: str
-
-    def computes_like(self, other: "Member") -> bool:
-        """Tell whether only the hosts differ."""
-        return replace(self, host=other.host) == other
-
-    def __str__(self) -> str:
-        made_of = f"torch {self.torch}, {self.backend}, {self.precision}"
-        return f"{self.host} ({made_of}, encoder {self.encoder_digest[:12]})"
-
-
 class Worker:
     """An encoder, and the slides it is handed one by one."""
 
@@ -58,8 +40,11 @@ class Worker:
         """Show that this machine can do the work, and make ready for it."""
         refuse_unfit(proof)
         self._encoder = made = load_encoder(self._extraction.settings)
-        host, release = socket.gethostname(), str(torch.__version__)
-        return Member(host, release, made.backend, made.precision, made.digest)
+        return Member(
+            socket.gethostname(),
+            f"torch {torch.__version__}, {made.backend}, {made.precision}, "
+            f"encoder {made.digest[:12]}",
+        )
 
     def extract(self, job: SlideJob, *, wait: bool) -> SlideOutcome:
         """Work at a slide, as the engine of one process does."""
@@ -91,12 +76,7 @@ def refuse_unfit(proof: Proof) -> None:
     AccessError
         If it does not see the folder of the bags, or the slides.
     """
-    host = socket.gethostname()
-    if version("cmil") != proof.release:
-        raise SettingsError(
-            f"{host} has cmil {version('cmil')}, but the command is of cmil {proof.release}; "
-            "install the same release on all machines of the cluster"
-        )
+    refuse_other_release(proof.release)
     try:
         seen = proof.token.read_text(encoding="utf-8") == proof.text
     except OSError:
@@ -104,6 +84,7 @@ def refuse_unfit(proof: Proof) -> None:
     unseen = proof.token.parent.parent if not seen else proof.slide
     if unseen is not None and not (seen and unseen.exists()):
         raise AccessError(
-            f'{host} does not see "{unseen}" as the command does; bags and slides have to lie on '
-            "a file system that all machines of the cluster share, under the same path"
+            f'{socket.gethostname()} does not see "{unseen}" as the command does; bags and slides '
+            "have to lie on a file system that all machines of the cluster share, under the same "
+            "path"
         )

@@ -13,8 +13,16 @@ from cohorts.errors import DataError
 from cohorts.files import write_text
 from cohorts.strata import DEVELOPMENT, POOLED
 from survival.cox import hazard_ratio
-from survival.curves import kaplan_meier, median_follow_up, median_time, numbers_at_risk
-from survival.cutpoint import HIGH, CutPoint, apply_cutpoint, freeze_cutpoint
+from survival.curves import (
+    curves_by_group,
+    kaplan_meier,
+    median_follow_up,
+    median_time,
+    numbers_at_risk,
+)
+from survival.cut_rules import CutPointRule
+from survival.cutpoint import HIGH, CutPoint, apply_cutpoint
+from survival.cutpoint_freeze import freeze_cutpoint
 from survival.endpoints import join_endpoints, outcome_problems, refuse, without_outcome
 from survival.logrank import logrank_test
 from survival.settings import SurvivalSettings
@@ -43,7 +51,7 @@ class SurvivalResults:
     kaplan_meier
         Columns of `survival.curves.kaplan_meier` for each `group` ("low", "high"), and `unit`.
     numbers_at_risk
-        `group, time, n_risk` at the ticks of the time axis.
+        `group, time, n_risk, n_event, n_censored` at the ticks of the time axis.
     medians
         Median survival and reverse Kaplan-Meier median follow-up of each group and of "all";
         empty where not reached.
@@ -98,7 +106,8 @@ def analyse(
         in `out` was fitted on something else.
     """
     rows_of = _join_each(predictions, patients, endpoints, settings.covariates)
-    cut = freeze_cutpoint(out / "cutpoint.json", predictions, cohort_digest, settings.cutpoint)
+    rule = CutPointRule(method=settings.cutpoint)
+    cut = freeze_cutpoint(out / "cutpoint.json", predictions, cohort_digest, rule)
 
     def table(of: Callable[[pd.DataFrame, Endpoint], pd.DataFrame]) -> pd.DataFrame:
         parts = []
@@ -177,17 +186,14 @@ def _strata(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def _curves(members: pd.DataFrame, endpoint: Endpoint) -> pd.DataFrame:
-    parts = []
-    for group, patients in members.groupby("group"):
-        curve = kaplan_meier(patients[endpoint.time], patients[endpoint.event])
-        curve.insert(0, "group", group)
-        parts.append(curve)
-    return pd.concat(parts, ignore_index=True).assign(unit=endpoint.unit)
+    curves = curves_by_group(members[endpoint.time], members[endpoint.event], members["group"])
+    return curves.assign(unit=endpoint.unit)
 
 
 def _at_risk(members: pd.DataFrame, endpoint: Endpoint) -> pd.DataFrame:
     time = members[endpoint.time]
-    return numbers_at_risk(time, members["group"], _ticks(float(time.max()), endpoint.unit))
+    ticks = _ticks(float(time.max()), endpoint.unit)
+    return numbers_at_risk(time, members["group"], ticks, event=members[endpoint.event])
 
 
 def _ticks(longest: float, unit: TimeUnit) -> np.ndarray[Any, np.dtype[np.float64]]:

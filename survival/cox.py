@@ -1,32 +1,30 @@
-"""Hazard ratios by Cox regression, or a note that says why there is none."""
+"""Hazard ratios by Cox regression, by Firth's where events are separated, or a note why not."""
 
-import re
-import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtr, ndtri
+
+from survival.cox_design import NotEstimableError, SeparationError
+from survival.cox_model import ChiSquared, CoxModel, coefficient_table, fit_cox
+from survival.firth import firth_table, fit_firth
 
 # Below 5 events per parameter estimates are unreliable, from 5 to 9 tolerable; Vittinghoff &
 # McCulloch 2007, Am J Epidemiol 165:710.
-_FEWEST_EVENTS = 5
-_AMPLE_EVENTS = 10
-# No real effect reaches exp(10) per standard deviation, and no standard error 10; where the
-# likelihood has no maximum, the fit stops at coefficients near 20 with errors in the thousands.
-_IMPLAUSIBLE = 10.0
-
-# With lifelines' own tolerances a stratified fit differs from R's in the fifth digit.
-_PRECISION = {"precision": 1e-10, "r_precision": 1e-14}
-
-_TIME, _EVENT, _STRATUM = "time under observation", "event seen", "stratum of the baseline hazard"
+FEWEST_EVENTS = 5
+AMPLE_EVENTS = 10
+# Cameron & Miller 2015, J Hum Resour 50:317: sandwich errors are biased below 20 to 50 clusters.
+_AMPLE_CLUSTERS = 20
+_NO_TEST = ChiSquared(float("nan"), 0, float("nan"))
 
 
 @dataclass(frozen=True)
 class HazardRatio:
-    """Hazard ratio of one term with its 95 % Wald interval; NaN and a note where not estimable."""
+    """Hazard ratio of one term with its 95 % interval; NaN and a note where not estimable.
+
+    The interval is Wald's; Firth's profile likelihood interval where the note says so.
+    """
 
     hr: float
     ci_low: float
@@ -38,8 +36,104 @@ class HazardRatio:
     note: str
 
 
-class _NotEstimableError(Exception):
-    """Why a model has no estimate; ends up in the note."""
+@dataclass(frozen=True)
+class CoxRegression:
+    """A Cox model of several terms, with what a reader must know of it.
+
+    Attributes
+    ----------
+    table
+        `term, hr, ci_low, ci_high, p, coefficient, se, robust_se, z, method`; NaN where not
+        estimable.
+    likelihood_ratio, wald, score_test
+        Tests that all coefficients are 0; Firth's has the first one only.
+    n, events, events_per_parameter
+        Patients with all covariates, their events, and events per term.
+    note
+        Left-out patients, few events, separation, why nothing is estimable; empty if all is well.
+    model
+        The fitted model, e.g. for `survival.proportional_hazards`; None for Firth's or none.
+    """
+
+    table: pd.DataFrame
+    likelihood_ratio: ChiSquared
+    wald: ChiSquared
+    score_test: ChiSquared
+    n: int
+    events: int
+    events_per_parameter: float
+    note: str
+    model: CoxModel | None
+
+
+def cox_regression(
+    time: ArrayLike,
+    event: ArrayLike,
+    covariates: pd.DataFrame,
+    *,
+    entry: ArrayLike | None = None,
+    strata: ArrayLike | None = None,
+    weights: ArrayLike | None = None,
+    cluster: ArrayLike | None = None,
+) -> CoxRegression:
+    """Hazard ratios of all columns of `covariates`, each adjusted for the others.
+
+    Equals R's `coxph`, ties by Efron 1977. Where the likelihood has no maximum because a covariate
+    separates the events, Firth's penalised likelihood takes its place (R's `coxphf`), and the note
+    says so. Patients without a covariate are left out and counted in the note.
+
+    Parameters
+    ----------
+    time, event, entry, strata, weights, cluster
+        As in `survival.cox_model.fit_cox` (n,).
+    covariates
+        Numeric columns (n rows).
+    """
+    kept = covariates.notna().all(axis=1).to_numpy()
+
+    def of_kept(values: ArrayLike | None) -> NDArray[np.generic] | None:
+        return None if values is None else np.asarray(values)[kept]
+
+    times, events, terms = np.asarray(time)[kept], np.asarray(event)[kept], covariates[kept]
+    entries, groups, case_weights = of_kept(entry), of_kept(strata), of_kept(weights)
+    count = int(events.astype(np.int64).sum())
+    per_parameter = count / terms.shape[1]
+    notes = [] if kept.all() else [f"{(~kept).sum()} patients without all covariates left out"]
+    table, tests, model = _not_estimable(terms), (_NO_TEST, _NO_TEST, _NO_TEST), None
+    try:
+        if count and len(terms):
+            _refuse_few(per_parameter)
+        if per_parameter < AMPLE_EVENTS:
+            notes.append(f"{per_parameter:.1f} events per parameter, fewer than {AMPLE_EVENTS}")
+        try:
+            model = fit_cox(
+                times,
+                events,
+                terms,
+                entry=entries,
+                strata=groups,
+                weights=case_weights,
+                cluster=of_kept(cluster),
+            )
+            table = coefficient_table(model)
+            if 0 < model.clusters < _AMPLE_CLUSTERS:
+                notes.append(
+                    f"robust errors from {model.clusters} clusters, fewer than "
+                    f"{_AMPLE_CLUSTERS}, are too small"
+                )
+            tests = (model.likelihood_ratio, model.wald, model.score_test)
+        except SeparationError as reason:
+            firth = fit_firth(
+                times, events, terms, entry=entries, strata=groups, weights=case_weights
+            )
+            table, tests = firth_table(firth), (firth.likelihood_ratio, _NO_TEST, _NO_TEST)
+            notes.append(
+                f"{reason}: Firth's penalised likelihood with profile interval"
+                f"{'' if cluster is None else ', not robust to clusters'}"
+            )
+    except NotEstimableError as reason:
+        notes = [f"not estimable: {reason}"]
+    return CoxRegression(table, *tests, len(terms), count, per_parameter, "; ".join(notes), model)
 
 
 def hazard_ratio(
@@ -47,9 +141,7 @@ def hazard_ratio(
 ) -> HazardRatio:
     """Hazard ratio of the first column of `covariates`, adjusted for the others.
 
-    Equals R's `coxph(Surv(time, event) ~ covariates + strata(strata))` (Cox 1972; ties by Efron
-    1977), fitted by lifelines. Nothing is penalised: what has no maximum likelihood estimate is
-    noted as not estimable.
+    The first row of `cox_regression`, which see.
 
     Parameters
     ----------
@@ -60,107 +152,30 @@ def hazard_ratio(
     strata
         Stratum of each patient (n,); each has its own baseline hazard.
     """
-    events = int(np.sum(np.asarray(event, dtype=np.int64)))
-    per_parameter = events / covariates.shape[1]
-    ratio = (float("nan"),) * 4
-    try:
-        _check_design(np.asarray(event, dtype=np.int64), covariates, per_parameter)
-        coefficient, error, notes = _fit(time, event, covariates, strata)
-    except _NotEstimableError as reason:
-        notes = [f"not estimable: {reason}"]
-    else:
-        ratio = _wald(coefficient, error)
-        if per_parameter < _AMPLE_EVENTS:
-            notes.insert(0, f"{per_parameter:.1f} events per parameter, fewer than {_AMPLE_EVENTS}")
-    return HazardRatio(*ratio, len(covariates), events, per_parameter, "; ".join(notes))
+    found = cox_regression(time, event, covariates, strata=strata)
+    row = found.table.iloc[0]
+    return HazardRatio(
+        float(row["hr"]),
+        float(row["ci_low"]),
+        float(row["ci_high"]),
+        float(row["p"]),
+        found.n,
+        found.events,
+        found.events_per_parameter,
+        found.note,
+    )
 
 
-def _check_design(
-    event: NDArray[np.int64], covariates: pd.DataFrame, events_per_parameter: float
-) -> None:
-    if covariates.empty:
-        raise _NotEstimableError("no patient has all covariates")
-    if not event.any():
-        raise _NotEstimableError("no event")
-    for name, column in covariates.items():
-        levels = column.unique()
-        if len(levels) == 1:
-            raise _NotEstimableError(f'"{name}" is the same for all {len(column)} patients')
-        with_event = column[event == 1].unique()
-        if len(levels) == 2 and len(with_event) == 1:
-            other = next(level for level in levels if level != with_event[0])
-            raise _NotEstimableError(f'no event where "{name}" is {other:g} (separation)')
-    if events_per_parameter < _FEWEST_EVENTS:
-        raise _NotEstimableError(
-            f"{events_per_parameter:.1f} events per parameter, fewer than {_FEWEST_EVENTS}"
+def _refuse_few(events_per_parameter: float) -> None:
+    if events_per_parameter < FEWEST_EVENTS:
+        raise NotEstimableError(
+            f"{events_per_parameter:.1f} events per parameter, fewer than {FEWEST_EVENTS}"
         )
 
 
-def _fit(
-    time: ArrayLike, event: ArrayLike, covariates: pd.DataFrame, strata: ArrayLike | None
-) -> tuple[float, float, list[str]]:
-    """Coefficient and standard error of the first column, and notes on what lifelines said."""
-    from lifelines import CoxPHFitter
-    from lifelines.exceptions import ConvergenceError, ConvergenceWarning
-
-    # Standard deviations as the unit of every column: the estimate is the same, and what counts
-    # as an implausible coefficient no longer depends on the unit.
-    scale = covariates.std(ddof=0)
-    design = (covariates - covariates.mean()) / scale
-    design[_TIME] = np.asarray(time, dtype=np.float64)
-    design[_EVENT] = np.asarray(event, dtype=np.int64)
-    if strata is not None:
-        design[_STRATUM] = np.asarray(strata)
-    model, failure = CoxPHFitter(), ""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        try:
-            model.fit(
-                design,
-                _TIME,
-                _EVENT,
-                strata=None if strata is None else [_STRATUM],
-                fit_options=_PRECISION,
-            )
-        except ConvergenceError as error:
-            failure = _in_short(error)
-    notes = _notes(caught, (ConvergenceWarning, RuntimeWarning))
-    if failure:
-        raise _NotEstimableError(f"lifelines: {failure}")
-    coefficients, errors = model.params_, model.standard_errors_
-    for name in covariates.columns:
-        size = max(abs(coefficients[name]), errors[name])
-        if not size < _IMPLAUSIBLE:
-            raise _NotEstimableError(
-                f'the likelihood has no maximum in "{name}" (separation or collinearity)'
-            )
-    term = covariates.columns[0]
-    return coefficients[term] / scale[term], errors[term] / scale[term], notes
-
-
-def _notes(
-    caught: Sequence[warnings.WarningMessage], expected: tuple[type[Warning], ...]
-) -> list[str]:
-    """Warnings about the fit as notes; any other kind is not ours to judge and is given on."""
-    notes = []
-    for warning in caught:
-        if issubclass(warning.category, expected):
-            notes.append(f"lifelines: {_in_short(warning.message)}")
-        else:
-            warnings.warn_explicit(
-                warning.message, warning.category, warning.filename, warning.lineno
-            )
-    return list(dict.fromkeys(notes))
-
-
-def _in_short(message: Exception | str) -> str:
-    """Give a message of lifelines on one line, without its links and examples."""
-    text = str(message.args[0]) if isinstance(message, Exception) else message
-    return re.split(r" (?:Please see|See http|For example)", " ".join(text.split()))[0].rstrip(".")
-
-
-def _wald(coefficient: float, error: float) -> tuple[float, float, float, float]:
-    half_width = ndtri(0.975) * error
-    p = float(2 * ndtr(-abs(coefficient / error)))
-    low, high = np.exp(coefficient - half_width), np.exp(coefficient + half_width)
-    return float(np.exp(coefficient)), float(low), float(high), p
+def _not_estimable(covariates: pd.DataFrame) -> pd.DataFrame:
+    """Give the table of hazard ratios of a model that has none."""
+    numbers = ["hr", "ci_low", "ci_high", "p", "coefficient", "se", "robust_se", "z"]
+    table = pd.DataFrame(np.nan, index=range(covariates.shape[1]), columns=numbers)
+    table.insert(0, "term", [str(name) for name in covariates.columns])
+    return table.assign(method="")

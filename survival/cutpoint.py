@@ -1,9 +1,7 @@
-"""The cut-point: fitted once on out-of-fold development scores, locked, and applied unchanged."""
+"""The cut-point: fitted on out-of-fold development scores, written as a lock, and applied."""
 
-import logging
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -12,31 +10,34 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cohorts.errors import DataError, FileFormatError
 from cohorts.files import digest_of, read_json, write_json
+from survival.cut_rules import MEDIAN, READ_OUTCOMES, CutPointRule, cut_values
 from survival.endpoints import prediction_problems, refuse
 from survival.settings import CutPointMethod
 
 LOW: Final = "low"
+INTERMEDIATE: Final = "intermediate"
 HIGH: Final = "high"
 
 _FORMAT = "cmil-cutpoint"
-_VERSION = 1
-_RULES: dict[CutPointMethod, Callable[[NDArray[np.float64]], Any]] = {"median": np.median}
+_VERSION = 2
 # A score read back from a text file may differ in its last bit. At this many decimals it does
 # not, so the patient at the median keeps the group.
 _SCORE_DECIMALS = 12
 
-_log = logging.getLogger(__name__)
-
 
 class CutPoint(BaseModel):
-    """A score above which a patient belongs to the high-score group, and what it was fitted on.
+    """Scores that part patients into two or three groups, and what they were fitted on.
 
     Attributes
     ----------
-    value
-        Score (probability, 0 to 1); a patient is "high" where the score is greater.
-    method
-        Rule by which the value was taken.
+    values
+        One score (probability, 0 to 1), or two ascending. A patient is "high" where the score is
+        greater than the last, "low" where it is not greater than the first, else "intermediate".
+    method, endpoint, horizon
+        Rule by which the values were taken.
+    p_corrected
+        Of the maximally selected statistic in the development cohort, corrected for the search
+        (Lausen & Schumacher 1992).
     n
         Development patients it was taken from.
     score_mean, score_sd
@@ -44,24 +45,38 @@ class CutPoint(BaseModel):
         centre are per this standard deviation.
     model_digest, cohort_digest, scores_digest
         Digests of the model, of the development cohort, and of its patients with their scores.
+    outcomes_digest
+        Digest of the patients with their outcomes, where the rule reads them.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    value: float
+    values: tuple[float, ...]
     method: CutPointMethod
+    endpoint: str | None = None
+    horizon: float | None = None
+    p_corrected: float | None = None
     n: int
     score_mean: float
     score_sd: float
     model_digest: str
     cohort_digest: str
     scores_digest: str
+    outcomes_digest: str | None = None
+
+    @property
+    def value(self) -> float:
+        """Score above which a patient is "high"."""
+        return self.values[-1]
 
 
 def fit_cutpoint(
-    development: pd.DataFrame, cohort_digest: str, method: CutPointMethod = "median"
+    development: pd.DataFrame,
+    cohort_digest: str,
+    rule: CutPointRule = MEDIAN,
+    outcomes: pd.DataFrame | None = None,
 ) -> CutPoint:
-    """Take the cut-point from the development cohort's out-of-fold scores; no outcome is read.
+    """Take the cut-point from the development cohort's out-of-fold scores.
 
     The median is the usual one: the middle score, or the mean of the two middle scores.
 
@@ -71,13 +86,16 @@ def fit_cutpoint(
         Rows of the predictions table whose `split` is "development" and `score_kind` "oof".
     cohort_digest
         Digest of the development cohort.
-    method
-        Rule by which the value is taken.
+    rule
+        Rule by which the values are taken.
+    outcomes
+        `time` and `event` of the rule's endpoint, indexed by patient id, for rules that read them.
 
     Raises
     ------
     DataError
-        If a row is of another kind, or the scores are fewer than two or all the same.
+        If a row is of another kind, the scores are fewer than two or all the same, or outcomes
+        are needed and not there for every patient.
     """
     refuse(prediction_problems(development))
     if (development["split"] != "development").any():
@@ -91,109 +109,35 @@ def fit_cutpoint(
             'predictions: column "score": a cut-point needs at least two different development '
             f"scores; there are {len(np.unique(scores))}"
         )
+    known = _outcomes_of(development, rule, outcomes)
+    values, p_corrected = cut_values(rule, scores, known)
     return CutPoint(
-        value=float(_RULES[method](scores)),
-        method=method,
+        values=values,
+        method=rule.method,
+        endpoint=rule.endpoint,
+        horizon=rule.horizon,
+        p_corrected=p_corrected,
         n=len(scores),
         score_mean=float(scores.mean()),
         score_sd=float(scores.std(ddof=1)),
         model_digest=str(development["model_digest"].iloc[0]),
         cohort_digest=cohort_digest,
-        scores_digest=_scores_digest(development),
+        scores_digest=scores_digest(development),
+        outcomes_digest=None if known is None else _outcomes_digest(known),
     )
 
 
 def apply_cutpoint(scores: ArrayLike, cut: CutPoint) -> NDArray[np.str_]:
-    """Give each score its group: "high" where it is greater than the value, else "low".
+    """Give each score its group: "low", "high", and "intermediate" between two values.
 
-    A score equal to the value (at 12 decimals) is "low".
+    A score equal to a value (at 12 decimals) is in the group below it.
     """
-    return np.where(_rounded(scores) > cut.value, HIGH, LOW)
+    return np.array(groups_of(cut))[np.searchsorted(cut.values, _rounded(scores), side="left")]
 
 
-def freeze_cutpoint(
-    path: Path, predictions: pd.DataFrame, cohort_digest: str, method: CutPointMethod = "median"
-) -> CutPoint:
-    """Reuse the lock at `path`, or fit and lock the cut-point where there is none.
-
-    Predictions of external patients alone are enough where the lock exists: a new centre is
-    analysed at the old cut-point.
-
-    Raises
-    ------
-    DataError
-        If the lock was fitted on another model, development cohort, or development scores.
-    FileFormatError
-        If the lock is damaged or of a newer version.
-    """
-    if path.exists():
-        lock = read_lock(path)
-        check_lock(path, lock, predictions, cohort_digest)
-        return lock
-    development = _development(predictions)
-    if development.empty:
-        raise DataError(
-            f'"{path}" does not exist and there is no development patient to fit a cut-point on; '
-            "copy the cutpoint.json of the study the model comes from"
-        )
-    cut = fit_cutpoint(development, cohort_digest, method)
-    write_lock(path, cut)
-    _log.info(
-        'cut-point %.4g, the %s of %d out-of-fold development scores, locked in "%s"',
-        cut.value,
-        cut.method,
-        cut.n,
-        path,
-    )
-    return cut
-
-
-def refit_cutpoint(
-    path: Path, predictions: pd.DataFrame, cohort_digest: str, method: CutPointMethod = "median"
-) -> CutPoint:
-    """Replace the lock at `path` where what it was fitted on has changed, and log that it was.
-
-    The replaced lock stays beside it as `cutpoint-replaced-<scores>.json`.
-
-    For a study that is deliberately run again with other settings upstream, before its external
-    results count; anywhere else `freeze_cutpoint` refuses instead.
-    """
-    if not path.exists():
-        return freeze_cutpoint(path, predictions, cohort_digest, method)
-    lock = read_lock(path)
-    changed = _changes(lock, predictions, cohort_digest)
-    if not changed:
-        return lock
-    if _development(predictions).empty:
-        check_lock(path, lock, predictions, cohort_digest)
-    cut = fit_cutpoint(_development(predictions), cohort_digest, method)
-    _write(path.with_name(f"{path.stem}-replaced-{lock.scores_digest[:8]}.json"), lock)
-    _write(path, cut)
-    _log.warning(
-        'cut-point re-fitted on new development scores: "%s" now holds %.4g instead of %.4g, '
-        "because the %s changed; results from before no longer belong to it",
-        path,
-        cut.value,
-        lock.value,
-        " and the ".join(changed),
-    )
-    return cut
-
-
-def check_lock(path: Path, lock: CutPoint, predictions: pd.DataFrame, cohort_digest: str) -> None:
-    """Refuse predictions that the lock was not fitted for.
-
-    Raises
-    ------
-    DataError
-        If the model differs or, where development rows are given, their cohort or scores do.
-    """
-    changed = _changes(lock, predictions, cohort_digest)
-    if changed:
-        raise DataError(
-            f'"{path}" was fitted on another {" and another ".join(changed)}; a cut-point is not '
-            "re-fitted unasked: use a new output folder, or delete the file deliberately"
-        )
+def groups_of(cut: CutPoint) -> tuple[str, ...]:
+    """Name the groups that a cut-point makes, in the order of their scores."""
+    return (LOW, HIGH) if len(cut.values) == 1 else (LOW, INTERMEDIATE, HIGH)
 
 
 def write_lock(path: Path, cut: CutPoint) -> None:
@@ -209,7 +153,12 @@ def write_lock(path: Path, cut: CutPoint) -> None:
             f'"{path}" holds another cut-point and is not overwritten: use a new output folder, '
             "or delete the file deliberately"
         )
-    _write(path, cut)
+    replace_lock(path, cut)
+
+
+def replace_lock(path: Path, cut: CutPoint) -> None:
+    """Write the lock whatever is there; `write_lock` does not."""
+    write_json(path, {"format": _FORMAT, "format_version": _VERSION, **cut.model_dump()})
 
 
 def read_lock(path: Path) -> CutPoint:
@@ -224,10 +173,12 @@ def read_lock(path: Path) -> CutPoint:
     if not isinstance(content, dict) or content.pop("format", None) != _FORMAT:
         raise FileFormatError(f'"{path}" is not a cut-point lock (format "{_FORMAT}")')
     version = content.pop("format_version", None)
-    if version != _VERSION:
+    if version == 1 and "value" in content:
+        content["values"] = [content.pop("value")]
+    elif version != _VERSION:
         raise FileFormatError(
             f'"{path}" has version {version} of the cut-point lock and this software reads '
-            f"{_VERSION}; upgrade cmil"
+            f"1 to {_VERSION}; upgrade cmil"
         )
     try:
         return CutPoint.model_validate(content)
@@ -238,29 +189,30 @@ def read_lock(path: Path) -> CutPoint:
         ) from error
 
 
-def _write(path: Path, cut: CutPoint) -> None:
-    write_json(path, {"format": _FORMAT, "format_version": _VERSION, **cut.model_dump()})
+def _outcomes_of(
+    development: pd.DataFrame, rule: CutPointRule, outcomes: pd.DataFrame | None
+) -> pd.DataFrame | None:
+    """Time and event of the development patients in their order, if the rule reads them."""
+    if rule.method not in READ_OUTCOMES or outcomes is None:
+        return None
+    ids = development["patient_id"].astype(str)
+    known = outcomes[["time", "event"]].set_axis(outcomes.index.astype(str)).reindex(ids)
+    lacking = known.index[known.isna().any(axis=1)]
+    if len(lacking):
+        raise DataError(
+            f'outcomes: endpoint "{rule.endpoint}": time or event missing of {len(lacking)} '
+            f'development patients, "{lacking[0]}" first; leave them out of the scores too'
+        )
+    return known
 
 
-def _changes(lock: CutPoint, predictions: pd.DataFrame, cohort_digest: str) -> list[str]:
-    refuse(prediction_problems(predictions))
-    changed = []
-    if (predictions["model_digest"] != lock.model_digest).any():
-        changed.append("model")
-    development = _development(predictions)
-    if not development.empty:
-        if cohort_digest != lock.cohort_digest:
-            changed.append("development cohort")
-        if _scores_digest(development) != lock.scores_digest:
-            changed.append("set of development scores")
-    return changed
+def _outcomes_digest(outcomes: pd.DataFrame) -> str:
+    numbers = outcomes.astype(np.float64)
+    return digest_of(sorted(zip(numbers.index, *numbers.to_numpy().T.tolist(), strict=True)))
 
 
-def _development(predictions: pd.DataFrame) -> pd.DataFrame:
-    return predictions[predictions["split"] == "development"]
-
-
-def _scores_digest(development: pd.DataFrame) -> str:
+def scores_digest(development: pd.DataFrame) -> str:
+    """Digest of the development patients with their scores, at 12 decimals."""
     ids = development["patient_id"].astype(str)
     return digest_of(sorted(zip(ids, _rounded(development["score"]).tolist(), strict=True)))
 

@@ -3,18 +3,22 @@
 Every problem is one line that names table, column and patients; all are reported at once.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from difflib import get_close_matches
+from collections.abc import Iterator, Mapping, Sequence
 
 import pandas as pd
 
-from cohorts.endpoints import Endpoint
+from cohorts.endpoints import Endpoint, event_of_interest
 from cohorts.errors import DataError
+from survival.column_checks import (
+    covariate_findings,
+    endpoint_findings,
+    numeric,
+    prediction_findings,
+    repeated_patients,
+)
+from survival.findings import name_patients
 
-_PREDICTION_COLUMNS = ("patient_id", "centre", "split", "score_kind", "score", "model_digest")
 _JOINED_COLUMNS = ("centre", "split", "score", "group")
-_CENTURY = {"days": 36_525.0, "months": 1_200.0, "years": 100.0}
-_NAMES_SHOWN = 5
 
 
 def join_endpoints(
@@ -40,7 +44,8 @@ def join_endpoints(
     -------
     pandas.DataFrame
         Indexed by patient id in the order of `predictions`: `centre`, `split`, `score`, each
-        endpoint's time and event, and the covariates, the last three as float.
+        endpoint's time and event, and the covariates, the last three as float. A competing event
+        is 0 in the event column; `event_codes` tells which it was.
 
     Raises
     ------
@@ -57,10 +62,21 @@ def join_endpoints(
     columns = dict.fromkeys(
         [*(name for e in endpoints.values() for name in (e.time, e.event)), *covariates]
     )
-    numbers = pd.DataFrame({name: _numeric(patients[name]) for name in columns})
+    numbers = pd.DataFrame({name: numeric(patients[name]) for name in columns})
+    for endpoint in endpoints.values():
+        numbers[endpoint.event] = event_of_interest(numbers[endpoint.event])
     numbers.index = numbers.index.astype(str)
     scores = predictions.set_index(predictions["patient_id"].astype(str))
     return scores[["centre", "split", "score"]].join(numbers)
+
+
+def event_codes(
+    joined: pd.DataFrame, patients: pd.DataFrame, endpoint: Endpoint
+) -> "pd.Series[int]":
+    """Code of each patient of `join_endpoints`: 0 censored, 1 the event, 2 and on the competing."""
+    codes = numeric(patients[endpoint.event])
+    codes.index = codes.index.astype(str)
+    return codes.reindex(joined.index).astype(int)
 
 
 def without_outcome(patients: pd.DataFrame, endpoint: Endpoint) -> "pd.Series[str]":
@@ -106,52 +122,16 @@ def prediction_problems(predictions: pd.DataFrame) -> list[str]:
     A development patient's score must be out of fold: a score from a fold that was trained on the
     patient separates the curves by memory.
     """
-    absent = list(_absent("predictions", predictions.columns, _PREDICTION_COLUMNS))
-    if absent:
-        return absent
-    if predictions.empty:
-        return ["predictions: no row; predict at least one patient"]
-    ids = predictions["patient_id"]
-    split, kind = predictions["split"], predictions["score_kind"]
-    digests = predictions["model_digest"].unique()
-    checks = [
-        ("patient_id", ids.duplicated(), "more than one row; give one score per patient"),
-        ("centre", predictions["centre"].isna(), "missing"),
-        ("split", ~split.isin(["development", "external"]), 'not "development" or "external"'),
-        (
-            "score_kind",
-            (split == "development") & (kind != "oof"),
-            'a score from a training fold, not "oof"; predict development patients out of fold',
-        ),
-        (
-            "score_kind",
-            (split == "external") & (kind != "external"),
-            'not "external", which the score of an external patient must be',
-        ),
-        ("score", ~_numeric(predictions["score"]).between(0, 1), "not a probability from 0 to 1"),
-    ]
-    problems = [
-        _problem("predictions", column, says, ids[mask])
-        for column, mask, says in checks
-        if mask.any()
-    ]
-    if len(digests) > 1:
-        problems.append(
-            f'predictions: column "model_digest": {len(digests)} models; '
-            "analyse the scores of one frozen model at a time"
-        )
-    return problems
+    return [finding.message for finding in prediction_findings(predictions)]
 
 
 def _patient_problems(
     patients: pd.DataFrame, endpoints: Mapping[str, Endpoint], covariates: Sequence[str]
 ) -> list[str]:
-    problems = []
-    repeated = patients.index[patients.index.duplicated()].unique()
-    if len(repeated):
-        problems.append(f"patients: more than one row; give one row per patient {_named(repeated)}")
+    findings = repeated_patients(patients)
     for endpoint in endpoints.values():
-        problems += _endpoint_problems(patients, endpoint)
+        findings += endpoint_findings(patients, endpoint)
+    problems = [finding.message for finding in findings]
     if not endpoints:
         problems.append("patients: no endpoint is named; name its time and event columns")
     outcome = {name for e in endpoints.values() for name in (e.time, e.event)}
@@ -162,98 +142,15 @@ def _patient_problems(
                 f'patients: covariate "{name}" is also {role}; leave it out or rename it'
             )
         else:
-            problems += _covariate_problems(patients, name)
+            problems += [finding.message for finding in covariate_findings(patients, name)]
     return problems
-
-
-def _endpoint_problems(patients: pd.DataFrame, endpoint: Endpoint) -> Iterator[str]:
-    absent = list(_absent("patients", patients.columns, (endpoint.time, endpoint.event)))
-    if absent:
-        yield from absent
-        return
-    yield from _missing(patients[endpoint.time])
-    yield from _missing(patients[endpoint.event])
-    yield from _unreadable(patients[endpoint.time])
-    yield from _unreadable(patients[endpoint.event])
-    time, event = _numeric(patients[endpoint.time]), _numeric(patients[endpoint.event])
-    century = _CENTURY[endpoint.unit]
-    checks = [
-        (
-            endpoint.time,
-            time < 0,
-            "negative; time runs from the smear to the event or last contact",
-        ),
-        (
-            endpoint.time,
-            time == 0,
-            "zero; give the time under observation, or leave the patient out",
-        ),
-        (
-            endpoint.time,
-            time.between(century, float("inf"), inclusive="neither"),
-            f'over 100 years in "{endpoint.unit}"; correct the unit',
-        ),
-        (endpoint.event, event.notna() & ~event.isin([0, 1]), "not 0 (censored) or 1 (event)"),
-    ]
-    for column, mask, says in checks:
-        if mask.any():
-            yield _problem("patients", column, says, patients.index[mask])
-
-
-def _covariate_problems(patients: pd.DataFrame, name: str) -> Iterator[str]:
-    absent = list(_absent("patients", patients.columns, (name,)))
-    if absent:
-        yield from absent
-        return
-    yield from _unreadable(patients[name])
-
-
-def _missing(column: "pd.Series[float]") -> Iterator[str]:
-    missing = column.isna()
-    if missing.any():
-        says = "missing; give the value, or leave the patient out of both tables"
-        yield _problem("patients", str(column.name), says, column.index[missing])
-
-
-def _unreadable(column: "pd.Series[float]") -> Iterator[str]:
-    """Report values that are no finite number."""
-    numbers = _numeric(column)
-    no_number = (numbers.isna() | numbers.abs().eq(float("inf"))) & column.notna()
-    if no_number.any():
-        says = "not a number; code a category as 0 and 1"
-        yield _problem("patients", str(column.name), says, column.index[no_number])
 
 
 def _unmatched(predictions: pd.DataFrame, patients: pd.DataFrame) -> Iterator[str]:
     scored, known = set(predictions["patient_id"].astype(str)), set(patients.index.astype(str))
     if scored - known:
-        names = _named(sorted(scored - known))
+        names = name_patients(sorted(scored - known))
         yield f"patients: scored, but without endpoints; add them or leave their scores out {names}"
     if known - scored:
-        names = _named(sorted(known - scored))
+        names = name_patients(sorted(known - scored))
         yield f"predictions: no score; predict them or leave them out of the patients table {names}"
-
-
-def _absent(table: str, columns: Iterable[str], wanted: Iterable[str]) -> Iterator[str]:
-    present = [str(column) for column in columns]
-    for name in wanted:
-        if name not in present:
-            near = get_close_matches(name, present, n=1)
-            hint = f'; did you mean "{near[0]}"?' if near else f"; it has {', '.join(present)}"
-            yield f'{table}: column "{name}" is missing{hint}'
-
-
-def _problem(table: str, column: str, says: str, ids: Iterable[object]) -> str:
-    return f'{table}: column "{column}": {says} {_named(ids)}'
-
-
-def _named(ids: Iterable[object]) -> str:
-    names = [f'"{name}"' for name in ids]
-    more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
-    return (
-        f"({'patient' if len(names) == 1 else 'patients'} {', '.join(names[:_NAMES_SHOWN])}{more})"
-    )
-
-
-def _numeric(column: "pd.Series[float]") -> "pd.Series[float]":
-    return pd.to_numeric(column, errors="coerce").astype(float)

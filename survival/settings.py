@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-CutPointMethod = Literal["median"]
+CutPointMethod = Literal["median", "tertiles", "youden", "maximally_selected", "given"]
 
 
 class SurvivalSettings(BaseModel):
@@ -22,5 +22,5 @@ class SurvivalSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    cutpoint: CutPointMethod = "median"
+    cutpoint: Literal["median"] = "median"
     covariates: tuple[str, ...] = ()

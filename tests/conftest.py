@@ -1,8 +1,12 @@
 """A small study on images drawn here, run through the command line as a user would."""
 
+import secrets
+import shutil
+import socket
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -136,3 +140,33 @@ def cmil() -> Callable[..., subprocess.CompletedProcess[str]]:
 def cmil_command() -> Callable[..., Sequence[str]]:
     """The command line of `cmil` with the given arguments, for a process that is killed."""
     return command_of
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[str]:
+    """A cluster of Ray on two processors that somebody else runs; its address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    # Sockets lie in it, whose paths may not be long.
+    folder = tempfile.mkdtemp(prefix="ray", dir="/tmp")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        patch.setenv("RAY_AUTH_MODE", "token")  # Ray reads it when it is first imported
+        patch.setenv("RAY_worker_niceness", "0")  # or they wait for whatever else is running
+        head = subprocess.Popen(
+            [
+                Path(sys.executable).with_name("ray"), "start", "--head", "--block",
+                f"--port={port}", "--num-cpus=2", "--node-ip-address=127.0.0.1",
+                "--include-dashboard=false", "--disable-usage-stats",
+                "--object-store-memory=100000000", f"--temp-dir={folder}",
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        try:
+            yield f"127.0.0.1:{port}"
+        finally:
+            head.terminate()
+            head.wait(timeout=60)
+            shutil.rmtree(folder, ignore_errors=True)

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -22,7 +23,7 @@ from cmil.patient_bags import PatientBags
 from cmil.settings import MilSettings
 from cmil.training.curves import CURVES, curve_table
 from cmil.training.fit_plan import deal_folds, inner_fits, outer_fits
-from cmil.training.fit_workers import run_fits
+from cmil.training.fit_workers import FitEngine, run_fits
 from cmil.training.fits import Fit, read_result
 from cmil.training.fitting import Epoch
 from cmil.training.out_of_fold import freeze_score
@@ -61,7 +62,7 @@ class EpochDone:
     searching: bool = False
 
 
-def train(
+def train(  # noqa: PLR0913  # what is learnt, and three that only say how
     cohort: Cohort,
     bags: PatientBags,
     settings: MilSettings,
@@ -71,6 +72,7 @@ def train(
     seed: int,
     endpoint: Endpoint | None = None,
     on_epoch: Callable[[EpochDone], None] = lambda _: None,
+    engine: FitEngine = run_fits,
 ) -> ModelBundle:
     """Train one model a fold and write the bundle to `folder`.
 
@@ -90,6 +92,8 @@ def train(
         Name of the label column, for the record.
     endpoint
         Columns of time and event, if these are learnt.
+    engine
+        What carries the fits out.
 
     Raises
     ------
@@ -107,11 +111,12 @@ def train(
     fits = outer_fits(truth, folds, settings, seed, aside)
     points = grid_points(settings)
     inner = [inner_fits(fit, cohort.patients, points, aside) for fit in fits]
-    _carry_out([f for of in inner for at in of for f in at], bags, aside, on_epoch)
+    carry_out = partial(_carry_out, engine=engine, bags=bags, aside=aside, on_epoch=on_epoch)
+    carry_out([fit for of in inner for at in of for fit in at])
     searches = [search_table(points, [[read_result(f) for f in at] for at in of]) for of in inner]
     searched = [points[chosen_point(table)] for table in searches]
     fits = [replace(f, settings=settings.at(p)) for f, p in zip(fits, searched, strict=True)]
-    _carry_out(fits, bags, aside, on_epoch)
+    carry_out(fits)
 
     results = [read_result(fit) for fit in fits]
     weights = [fit.weights for fit in fits if fit.weights]
@@ -160,7 +165,11 @@ def _plain(fold_of: "pd.Series[int]") -> dict[str, int]:
 
 
 def _carry_out(
-    fits: Sequence[Fit], bags: PatientBags, aside: Path, on_epoch: Callable[[EpochDone], None]
+    fits: Sequence[Fit],
+    engine: FitEngine,
+    bags: PatientBags,
+    aside: Path,
+    on_epoch: Callable[[EpochDone], None],
 ) -> None:
     """Carry out the fits that an earlier run has not finished."""
     reached = dict.fromkeys((fit.result for fit in fits), 0)
@@ -181,4 +190,4 @@ def _carry_out(
             told(fit, None)
         else:
             waiting.append(fit)
-    run_fits(waiting, bags, aside, told)
+    engine(waiting, bags, aside, told)

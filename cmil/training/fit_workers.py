@@ -23,6 +23,9 @@ from cohorts.errors import AccessError
 OnFitEpoch = Callable[[Fit, Epoch | None], None]
 """Told after every epoch of a fit, and with None when the fit is done."""
 
+FitEngine = Callable[[Sequence[Fit], PatientBags, Path, OnFitEpoch], None]
+"""Carries fits out; none of them changes a fit's result. `run_fits` is the one of this machine."""
+
 
 def run_fits(fits: Sequence[Fit], bags: PatientBags, aside: Path, on_epoch: OnFitEpoch) -> None:
     """Carry out all fits, as many at a time as this process has threads, or as there are GPUs.
@@ -44,9 +47,7 @@ def run_fits(fits: Sequence[Fit], bags: PatientBags, aside: Path, on_epoch: OnFi
     devices = fitting_devices()
     places = len(devices) if devices[0].type == "cuda" else torch.get_num_threads()
     if min(places, len(fits)) > 1:
-        patients = dict.fromkeys(p for fit in fits for p in (*fit.patients, *fit.held_out))
-        slides = {patient: bags.bags[patient].slides for patient in patients}
-        rows = placed_in_files(slides, aside / "instances.bin")
+        rows = rows_in_files(fits, bags, aside)
         with _Crew(rows, devices, min(places, len(fits))) as crew:
             crew.work_off(fits, on_epoch)
         return
@@ -54,6 +55,13 @@ def run_fits(fits: Sequence[Fit], bags: PatientBags, aside: Path, on_epoch: OnFi
     for fit in fits:
         carry_out(fit, instances, devices[0], partial(on_epoch, fit))
         on_epoch(fit, None)
+
+
+def rows_in_files(fits: Sequence[Fit], bags: PatientBags, aside: Path) -> dict[str, list[FileRows]]:
+    """Say in which files the embeddings of the fits' patients lie; in `aside`, if in none yet."""
+    patients = dict.fromkeys(p for fit in fits for p in (*fit.patients, *fit.held_out))
+    slides = {patient: bags.bags[patient].slides for patient in patients}
+    return placed_in_files(slides, aside / "instances.bin")
 
 
 @dataclass

@@ -5,7 +5,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cmil.settings import MilSettings
-from cohorts.endpoints import Endpoint
+from cohorts.endpoints import Endpoint, event_of_interest
 from cohorts.errors import DataError, SettingsError
 
 
@@ -42,7 +42,8 @@ def truth_of(
         raise SettingsError(
             f'[mil] endpoint "{settings.endpoint}" is not one of [cohort.endpoints]; add it there'
         )
-    truth = pd.DataFrame({"time": patients[endpoint.time], "event": patients[endpoint.event]})
+    event = event_of_interest(patients[endpoint.event])
+    truth = pd.DataFrame({"time": patients[endpoint.time], "event": event})
     unknown = truth.index[truth.isna().any(axis=1)]
     if len(unknown):
         raise DataError(

@@ -1,17 +1,14 @@
-"""On a real cluster of Ray, started here on two processors of this machine."""
+"""On a real cluster of Ray, on two processors of this machine."""
 
 import importlib.util
 import os
 import secrets
-import shutil
 import signal
-import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +21,7 @@ from PIL import Image
 from cohorts.errors import EncoderError, SettingsError
 from cohorts.manifest import Cohort, Slide, SourceKind
 from feature_extraction.extract import extract
-from feature_extraction.ray_engine import extract_on_ray, places_for_workers
+from feature_extraction.ray_engine import extract_on_ray
 from feature_extraction.slide_job import Extraction, SlideJob
 from feature_extraction.slide_record import SlideOutcome
 
@@ -33,36 +30,6 @@ pytestmark = pytest.mark.skipif(
 )
 
 Draw = Callable[..., np.ndarray]
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[str]:
-    """A cluster that somebody else runs; its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    # Sockets lie in it, whose paths may not be long.
-    folder = tempfile.mkdtemp(prefix="ray", dir="/tmp")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
-        patch.setenv("RAY_AUTH_MODE", "token")  # Ray reads it when it is first imported
-        patch.setenv("RAY_worker_niceness", "0")  # or they wait for whatever else is running
-        head = subprocess.Popen(
-            [
-                Path(sys.executable).with_name("ray"), "start", "--head", "--block",
-                f"--port={port}", "--num-cpus=2", "--node-ip-address=127.0.0.1",
-                "--include-dashboard=false", "--disable-usage-stats",
-                "--object-store-memory=100000000", f"--temp-dir={folder}",
-            ],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        try:
-            yield f"127.0.0.1:{port}"
-        finally:
-            head.terminate()
-            head.wait(timeout=60)
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture
@@ -146,14 +113,14 @@ def with_large(cohort: Cohort, tmp_path: Path, smear: Draw, pyramid: Callable[..
 
 
 def test_bags_are_those_of_one_process(
-    cluster: str, cohort: Cohort, tmp_path: Path, chosen
+    ray_cluster: str, cohort: Cohort, tmp_path: Path, chosen
 ) -> None:
     network = "untrained:torchvision:mobilenet_v2"
     settings = chosen(encoder=network, backend="torch", stain="grey-world")
     here = extract(cohort, Extraction(settings, tmp_path / "here"))
     seen: list[SlideOutcome] = []
     extraction = Extraction(settings, tmp_path / "there")
-    there = extract(cohort, extraction, engine=extract_on_ray(cluster), on_slide=seen.append)
+    there = extract(cohort, extraction, engine=extract_on_ray(ray_cluster), on_slide=seen.append)
     assert there == here
     assert set(failures(there)) == {"broken"}
     assert {outcome.slide_id: outcome for outcome in seen} == {o.slide_id: o for o in there}
@@ -163,12 +130,12 @@ def test_bags_are_those_of_one_process(
 
 
 def test_a_killed_worker_is_replaced(
-    cluster: str, with_large: Cohort, tmp_path: Path, chosen
+    ray_cluster: str, with_large: Cohort, tmp_path: Path, chosen
 ) -> None:
     extract(with_large, Extraction(chosen(), tmp_path / "here"))
     out = tmp_path / "there"
     with Killer(out / "state" / "large.lock", times=1) as killer:
-        there = extract(with_large, Extraction(chosen(), out), engine=extract_on_ray(cluster))
+        there = extract(with_large, Extraction(chosen(), out), engine=extract_on_ray(ray_cluster))
     assert len(killer.killed) == 1
     assert {outcome.state for outcome in there} == {"made"}
     assert bags_in(out) == bags_in(tmp_path / "here")
@@ -176,11 +143,11 @@ def test_a_killed_worker_is_replaced(
 
 
 def test_a_slide_that_workers_die_of_is_given_up_and_later_made(
-    cluster: str, with_large: Cohort, tmp_path: Path, chosen
+    ray_cluster: str, with_large: Cohort, tmp_path: Path, chosen
 ) -> None:
     extraction = Extraction(chosen(), tmp_path / "out")
     with Killer(extraction.out / "state" / "large.lock", times=99) as killer:
-        outcomes = extract(with_large, extraction, engine=extract_on_ray(cluster))
+        outcomes = extract(with_large, extraction, engine=extract_on_ray(ray_cluster))
     assert len(killer.killed) == 3
     assert failures(outcomes) == {
         "large": 'slide "large" (manifest row 3): 3 workers died of it, probably for want of '
@@ -193,7 +160,7 @@ def test_a_slide_that_workers_die_of_is_given_up_and_later_made(
 
 
 def test_a_slide_in_work_elsewhere_is_waited_for(
-    cluster: str, cohort: Cohort, tmp_path: Path, chosen
+    ray_cluster: str, cohort: Cohort, tmp_path: Path, chosen
 ) -> None:
     state = tmp_path / "out" / "state"
     state.mkdir(parents=True)
@@ -207,34 +174,38 @@ def test_a_slide_in_work_elsewhere_is_waited_for(
             lock.release()
 
     extraction = Extraction(chosen(), tmp_path / "out")
-    extract(cohort, extraction, engine=extract_on_ray(cluster), on_slide=on_slide)
+    extract(cohort, extraction, engine=extract_on_ray(ray_cluster), on_slide=on_slide)
     assert order[-1] == "s0"
     assert len(order) == len(cohort.slides)
 
 
 def test_errors_of_the_encoder_are_those_of_one_process(
-    cluster: str, cohort: Cohort, tmp_path: Path, chosen
+    ray_cluster: str, cohort: Cohort, tmp_path: Path, chosen
 ) -> None:
     settings = chosen(encoder="no-such-encoder")
     with pytest.raises(EncoderError) as expected:
         extract(cohort, Extraction(settings, tmp_path / "here"))
     with pytest.raises(EncoderError) as error:
-        extract(cohort, Extraction(settings, tmp_path / "there"), engine=extract_on_ray(cluster))
+        extract(
+            cohort, Extraction(settings, tmp_path / "there"), engine=extract_on_ray(ray_cluster)
+        )
     assert str(error.value) == str(expected.value)
 
 
 def test_more_threads_than_a_machine_has_are_refused(
-    cluster: str, cohort: Cohort, tmp_path: Path, chosen
+    ray_cluster: str, cohort: Cohort, tmp_path: Path, chosen
 ) -> None:
     torch.set_num_threads(3)
     try:
         with pytest.raises(SettingsError, match="no machine of the cluster has more than 2"):
-            extract(cohort, Extraction(chosen(), tmp_path), engine=extract_on_ray(cluster))
+            extract(cohort, Extraction(chosen(), tmp_path), engine=extract_on_ray(ray_cluster))
     finally:
         torch.set_num_threads(1)
 
 
-def test_no_cluster_at_the_address(cluster: str, cohort: Cohort, tmp_path: Path, chosen) -> None:
+def test_no_cluster_at_the_address(
+    ray_cluster: str, cohort: Cohort, tmp_path: Path, chosen
+) -> None:
     with pytest.raises(SettingsError, match="check --address"):
         extract(cohort, Extraction(chosen(), tmp_path), engine=extract_on_ray("localhost"))
 
@@ -300,28 +271,6 @@ def started_with(mark: str) -> list[str]:
         except OSError:
             continue
     return found
-
-
-def node(alive: bool = True, **resources: float) -> dict[str, object]:
-    return {"Alive": alive, "Resources": resources}
-
-
-@pytest.mark.parametrize(
-    ("nodes", "threads", "places", "claim"),
-    [
-        ([node(CPU=16)], 4, 4, {"num_cpus": 4}),
-        ([node(CPU=16), node(CPU=7), node(CPU=3)], 4, 5, {"num_cpus": 4}),
-        ([node(CPU=4), node(alive=False, CPU=64)], 4, 1, {"num_cpus": 4}),
-        ([node(CPU=64), node(CPU=8, GPU=2), node(GPU=1)], 8, 3, {"num_gpus": 1, "num_cpus": 0}),
-    ],
-)
-def test_room_for_workers(nodes, threads: int, places: int, claim: dict[str, int]) -> None:
-    assert places_for_workers(nodes, threads) == (places, claim)
-
-
-def test_a_cluster_without_room(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="choose --threads 8 or less"):
-        places_for_workers([node(CPU=8), node(CPU=2)], 16)
 
 
 def test_processors_are_counted_where_the_system_names_no_affinity(

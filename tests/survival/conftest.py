@@ -1,5 +1,6 @@
 """A small study with a known effect, and the reference data beside a development checkout."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from survival import Endpoint
+from survival import Endpoint, SurvivalResults, SurvivalSettings, analyse
 
 
 @pytest.fixture
@@ -21,6 +22,16 @@ def reference() -> Callable[[str], pd.DataFrame]:
         return pd.read_csv(folder / name)
 
     return read
+
+
+@pytest.fixture
+def torchsurv_lung() -> dict[str, np.ndarray]:
+    """The first benchmark of torchsurv: halves of the lung data, a score, and what R says of it."""
+    path = Path(__file__).resolve().parents[3] / "shared/reference/torchsurv_benchmark_cindex.json"
+    if not path.is_file():
+        pytest.skip(f"reference data {path.name} does not lie beside this checkout")
+    first = json.loads(path.read_text(encoding="utf-8"))[0]
+    return {name: np.asarray(values, dtype=float) for name, values in first.items()}
 
 
 @pytest.fixture(scope="session")
@@ -66,3 +77,18 @@ def study(pristine_study) -> tuple[pd.DataFrame, pd.DataFrame]:
 @pytest.fixture(scope="session")
 def overall_survival() -> dict[str, Endpoint]:
     return {"overall survival": Endpoint(time="os_months", event="os_event")}
+
+
+@pytest.fixture(scope="session")
+def analysed(pristine_study, overall_survival, tmp_path_factory) -> SurvivalResults:
+    """The study analysed with one covariate; in Oslo nobody died, so nothing is estimable there."""
+    predictions, patients = pristine_study
+    nobody_died = patients["os_event"].mask((predictions["centre"] == "Oslo").to_numpy(), 0)
+    return analyse(
+        predictions,
+        patients.assign(os_event=nobody_died),
+        overall_survival,
+        SurvivalSettings(covariates=("age",)),
+        tmp_path_factory.mktemp("survival"),
+        "cohort-1",
+    )

@@ -1,14 +1,12 @@
 """Hazard ratios against R's coxph, and what is said where there is none."""
 
-import warnings
-
 import numpy as np
 import pandas as pd
 import pytest
 from lifelines.datasets import load_lung, load_rossi
 
 from survival import hazard_ratio
-from survival.cox import _notes
+from survival.cox import cox_regression
 
 # R's coxph, Efron; CamDavidsonPilon/lifelines lifelines/tests/test_estimation.py.
 R_ROSSI = {
@@ -102,10 +100,16 @@ def not_estimable(time, event, covariates: pd.DataFrame) -> str:
     return ratio.note.removeprefix("not estimable: ")
 
 
-def test_group_without_event_is_not_estimable() -> None:
+def test_group_without_event_has_firths_hazard_ratio() -> None:
+    """Where lifelines says coefficient 20.7 with standard error 2830, without an error."""
     time, event, _ = survivors()
-    group = pd.DataFrame({"high score": event})
-    assert not_estimable(time, event, group) == 'no event where "high score" is 0 (separation)'
+    ratio = hazard_ratio(time, event, pd.DataFrame({"high score": event}))
+    assert 1 < ratio.ci_low < ratio.hr < ratio.ci_high < np.inf
+    assert ratio.p < 1e-4
+    assert ratio.note == (
+        'the likelihood has no maximum in "high score" (separation): '
+        "Firth's penalised likelihood with profile interval"
+    )
 
 
 def test_no_event_is_not_estimable() -> None:
@@ -128,11 +132,14 @@ def test_too_few_events_are_not_estimable() -> None:
 
 
 @pytest.mark.parametrize("direction", [1, -1])
-def test_score_that_orders_every_event_is_not_estimable(direction: int) -> None:
+def test_score_that_orders_every_event_has_firths_hazard_ratio(direction: int) -> None:
     """The likelihood rises for ever where each patient with the event has the largest score."""
     time = np.arange(1.0, 31)
     score = pd.DataFrame({"score": -direction * time})
-    assert "no maximum" in not_estimable(time, np.ones(30, dtype=int), score)
+    ratio = hazard_ratio(time, np.ones(30, dtype=int), score)
+    assert "separation" in ratio.note
+    assert (np.log([ratio.hr, ratio.ci_low]) * direction > 0).all()
+    assert ratio.p < 1e-6
 
 
 def test_collinear_covariates_are_not_estimable() -> None:
@@ -142,11 +149,25 @@ def test_collinear_covariates_are_not_estimable() -> None:
     assert "collinearity" in not_estimable(time, event, twice)
 
 
-def test_warning_that_is_not_about_the_fit_is_given_on() -> None:
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        warnings.warn("the step was halved.\nPlease see the manual.", RuntimeWarning, stacklevel=1)
-        warnings.warn("going away", DeprecationWarning, stacklevel=1)
-    with pytest.warns(DeprecationWarning, match="going away"):
-        notes = _notes(caught, (RuntimeWarning,))
-    assert notes == ["lifelines: the step was halved"]
+def test_patients_without_a_covariate_are_left_out_and_counted() -> None:
+    rossi = load_rossi()
+    covariates = rossi[["age", "prio"]].astype(float)
+    covariates.loc[[3, 7], "age"] = np.nan
+    found = cox_regression(rossi["week"], rossi["arrest"], covariates, strata=rossi["fin"])
+    kept = rossi.drop(index=[3, 7])
+    alone = cox_regression(kept["week"], kept["arrest"], kept[["age", "prio"]], strata=kept["fin"])
+    pd.testing.assert_frame_equal(found.table, alone.table)
+    assert found.note == "2 patients without all covariates left out"
+    assert (found.n, alone.note) == (430, "")
+
+
+def test_few_clusters_are_noted_and_one_has_no_robust_error() -> None:
+    rossi = load_rossi()
+    few = cox_regression(
+        rossi["week"], rossi["arrest"], rossi[["age", "prio"]], cluster=rossi.index % 7
+    )
+    assert few.note == "robust errors from 7 clusters, fewer than 20, are too small"
+    assert few.table["method"][0] == "Cox, robust Wald, 7 clusters"
+    one = cox_regression(rossi["week"], rossi["arrest"], rossi[["age"]], cluster=0 * rossi["age"])
+    assert one.note == "not estimable: one cluster only; robust errors need several"
+    assert one.table.loc[0, ["hr", "ci_low", "p"]].isna().all()

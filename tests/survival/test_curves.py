@@ -8,7 +8,16 @@ from hypothesis import strategies as st
 from lifelines import KaplanMeierFitter
 from lifelines.datasets import load_lung
 
-from survival import kaplan_meier, median_follow_up, median_time, numbers_at_risk
+from cohorts.errors import DataError
+from survival import (
+    curves_by_group,
+    kaplan_meier,
+    median_follow_up,
+    median_time,
+    numbers_at_risk,
+    quantile_times,
+    survival_at,
+)
 
 # therneau/survival tests/cancer.Rout.save (R 2.11.1): summary(survfit(Surv(time, status) ~ ph.ecog,
 # lung), times = ...): time, n.risk, survival, std.err, lower and upper 95 % limit.
@@ -150,7 +159,7 @@ def test_curve_falls_from_one_and_stays_within_its_limits(data) -> None:
     assert limited["ci_high"].max() <= 1
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(follow_up)
 def test_curve_equals_lifelines(data) -> None:
     fitted = KaplanMeierFitter().fit(*data).survival_function_["KM_estimate"]
@@ -175,3 +184,95 @@ def test_numbers_at_risk_add_up_over_groups(data, ticks: list[int]) -> None:
     apart = numbers_at_risk(time, event, ticks).groupby("time")["n_risk"].sum()
     together = numbers_at_risk(time, np.zeros(len(time)), ticks).groupby("time")["n_risk"].sum()
     assert apart.equals(together)
+
+
+def test_quantiles_equal_r() -> None:
+    """therneau/survival tests/quantile.Rout.save (R 4.3.2), test1 without x: fit2."""
+    curve = kaplan_meier([9, 1, 1, 6, 6, 8, 10], [1, 1, 0, 1, 1, 0, 0])
+    survivals = np.array([13 / 14, 6 / 7, 2 / 3, 0.5, 9 / 35, 0.1])
+    table = quantile_times(curve, 1 - survivals)
+    np.testing.assert_array_equal(table["time"], [1, 3.5, 6, 9, 9.5, np.nan])
+    np.testing.assert_array_equal(table["ci_low"], [1, 1, 1, 6, 6, 9])
+    assert table["ci_high"].isna().all()
+
+
+def test_quantiles_have_to_be_shares() -> None:
+    with pytest.raises(DataError, match="quantiles: give shares"):
+        quantile_times(kaplan_meier([1, 2], [1, 1]), [50])
+
+
+def test_survival_at_stated_times_equals_r_and_says_where_it_ends() -> None:
+    """R's documented summary(survfit(Surv(time, status) ~ 1, lung), times = 365)."""
+    table = survival_at(kaplan_meier(load_lung()["time"], load_lung()["status"]), [0, 365, 1500])
+    assert table.iloc[0, 1:5].tolist() == [1, 0, 1, 1]
+    assert table.iloc[1, 1:5].tolist() == pytest.approx([0.409, 0.0358, 0.345, 0.486], abs=5e-4)
+    assert table.iloc[2, 1:5].isna().all()
+    assert table["note"].tolist() == ["", "", "not estimable: observation is from 0 to 1022"]
+    dead = survival_at(kaplan_meier([1, 2], [1, 1]), [5])
+    assert (dead.loc[0, "survival"], dead.loc[0, "note"]) == (0, "")
+
+
+@settings(deadline=None, max_examples=40)
+@given(follow_up)
+def test_log_log_limits_equal_lifelines(data) -> None:
+    fitted = KaplanMeierFitter().fit(*data).confidence_interval_
+    curve = kaplan_meier(*data, interval="log-log").iloc[1:]
+    inside = curve[(curve["survival"] > 0) & (curve["survival"] < 1)]
+    assert curve.drop(inside.index)[["ci_low", "ci_high"]].isna().all(axis=None)
+    expected = fitted.loc[inside["time"]].to_numpy()
+    np.testing.assert_allclose(inside[["ci_low", "ci_high"]], expected, atol=1e-10)
+
+
+def test_plain_limits_are_normal_and_cut() -> None:
+    """By hand: S = 3/4 and 1/2 of four patients; Greenwood without censoring is S (1 - S) / 4."""
+    curve = kaplan_meier([1, 2, 3, 4], [1, 1, 0, 0], interval="plain")
+    half = 1.959964 * np.sqrt(np.array([3 / 16, 1 / 4]) / 4)
+    np.testing.assert_allclose(curve["ci_low"].iloc[1:3], [0.75, 0.5] - half, rtol=1e-6)
+    np.testing.assert_allclose(curve["ci_high"].iloc[1:3], [1, 0.5 + half[1]], rtol=1e-6)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 8), st.integers(1, 9), st.booleans()), min_size=1, max_size=30
+    )
+)
+def test_delayed_entry_is_the_product_over_its_risk_sets(rows) -> None:
+    entry = np.array([start for start, _, _ in rows], dtype=float)
+    time = entry + [length for _, length, _ in rows]
+    event = np.array([died for _, _, died in rows])
+    curve = kaplan_meier(time, event, entry=entry)
+    assert curve["time"].iloc[0] == entry.min()
+    survival = 1.0
+    for line in curve.iloc[1:].itertuples():
+        n = ((entry < line.time) & (time >= line.time)).sum()
+        survival *= 1 - event[time == line.time].sum() / n
+        assert line.n_risk == n
+        assert line.survival == pytest.approx(survival, abs=1e-12)
+
+
+@settings(deadline=None)
+@given(follow_up, st.randoms(use_true_random=False), st.floats(0.01, 100))
+def test_order_of_patients_and_unit_of_time_do_not_matter(data, random, unit: float) -> None:
+    time, event = data
+    order = list(range(len(time)))
+    random.shuffle(order)
+    first, second = kaplan_meier(time, event), kaplan_meier(unit * time[order], event[order])
+    np.testing.assert_allclose(second["time"], unit * first["time"])
+    pd.testing.assert_frame_equal(first.drop(columns="time"), second.drop(columns="time"))
+
+
+def test_groups_stack_their_curves_in_the_order_of_their_categories() -> None:
+    group = pd.Series(pd.Categorical(["b", "a", "b"], categories=["b", "a"]))
+    curves = curves_by_group([3, 1, 2], [1, 1, 0], group)
+    assert curves["group"].tolist() == ["b", "b", "b", "a", "a"]
+    alone = kaplan_meier([3, 2], [1, 0])
+    pd.testing.assert_frame_equal(curves.iloc[:3].drop(columns="group"), alone)
+
+
+def test_cumulative_events_and_censorings_include_the_time_itself() -> None:
+    """R: cumsum of n.event and n.censor of summary(survfit(...), times)."""
+    table = numbers_at_risk([1, 2, 2, 5], ["a"] * 4, [0, 2, 9], event=[1, 1, 0, 0])
+    assert table["n_risk"].tolist() == [4, 3, 0]
+    assert table["n_event"].tolist() == [0, 2, 2]
+    assert table["n_censored"].tolist() == [0, 1, 2]

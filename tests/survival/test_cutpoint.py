@@ -186,7 +186,7 @@ def test_other_content_never_overwrites_a_lock(predictions: pd.DataFrame, tmp_pa
     cut = freeze_cutpoint(path, predictions, "cohort-1")
     write_lock(path, cut)
     with pytest.raises(DataError, match="not overwritten"):
-        write_lock(path, cut.model_copy(update={"value": 0.5}))
+        write_lock(path, cut.model_copy(update={"values": (0.5,)}))
     assert read_lock(path) == cut
 
 
@@ -196,7 +196,7 @@ def test_other_content_never_overwrites_a_lock(predictions: pd.DataFrame, tmp_pa
         ("{", "not valid JSON"),
         ("[]", "not a cut-point lock"),
         ('{"format": "cmil-bundle"}', "not a cut-point lock"),
-        ('{"format": "cmil-cutpoint", "format_version": 2}', "version 2 .* upgrade"),
+        ('{"format": "cmil-cutpoint", "format_version": 3}', "version 3 .* upgrade"),
         ('{"format": "cmil-cutpoint", "format_version": 1, "value": 0.5}', "damaged .* method, n"),
     ],
 )

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from cohorts.errors import DataError
 from survival import Endpoint, SurvivalSettings, join_endpoints
-from survival.endpoints import outcome_problems
+from survival.endpoints import event_codes, outcome_problems
 
 Study = tuple[pd.DataFrame, pd.DataFrame]
 COVARIATES = ("age", "mycn")
@@ -197,3 +197,22 @@ def test_unknown_settings_are_refused() -> None:
         Endpoint.model_validate({"time": "t", "event": "e", "unit": "weeks"})
     with pytest.raises(ValidationError, match="optimal"):
         SurvivalSettings.model_validate({"cutpoint": "optimal"})
+
+
+def test_competing_events_are_named_by_their_codes(study: Study) -> None:
+    predictions, patients = study
+    patients["os_event"] = [0, 1, 2, 3] * 46 + [2]
+    endpoint = Endpoint(time="os_months", event="os_event", competing=("death", "relapse"))
+    rows = join_endpoints(predictions, patients, {"metastasis": endpoint}, ())
+    # To every method that knows one event only, a competing one ends observation.
+    assert rows["os_event"].tolist() == [0, 1, 0, 0] * 46 + [0]
+    assert event_codes(rows, patients, endpoint).tolist() == [0, 1, 2, 3] * 46 + [2]
+    fewer = Endpoint(time="os_months", event="os_event", competing=("death",))
+    (line,) = outcome_problems(patients, {"metastasis": fewer}, ())
+    assert "not 0 (censored) or 1 (event) or 2 (death)" in line
+
+
+@pytest.mark.parametrize("competing", [("death", "death"), ("",)])
+def test_a_competing_event_has_a_name_of_its_own(competing: tuple[str, ...]) -> None:
+    with pytest.raises(ValidationError, match="name each competing event once"):
+        Endpoint(time="t", event="e", competing=competing)

@@ -1,0 +1,1 @@
+"""How many patients a study needs; every answer names its method and assumptions."""

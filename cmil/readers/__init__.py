@@ -1,0 +1,1 @@
+"""The model against readers: agreement, paired decisions, multi-reader AUC."""

@@ -1,0 +1,104 @@
+"""Rules by which a cut-point is taken from development scores, and what each of them reads."""
+
+from typing import Final, Self
+
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from cohorts.errors import DataError
+from survival.maximally_selected import maximally_selected
+from survival.product_limit import FloatArray
+from survival.settings import CutPointMethod
+from survival.youden import youden_cut
+
+READ_OUTCOMES: Final = ("youden", "maximally_selected")
+
+
+class CutPointRule(BaseModel):
+    """How the cut-point is taken from the development cohort's out-of-fold scores.
+
+    Attributes
+    ----------
+    method
+        "median": two groups of equal size. "tertiles": three. "youden": largest sensitivity plus
+        specificity for the event by `horizon`. "maximally_selected": largest log-rank statistic
+        between 10 and 90% of patients, with its corrected p. "given": `values` as they are.
+        Youden and the maximally selected statistic read the development outcomes; the groups they
+        make then differ in the development cohort by construction, and only external patients
+        tell whether they do.
+    endpoint
+        Name of the endpoint whose outcomes are read; needed by those two.
+    horizon
+        In the endpoint's unit; needed by "youden".
+    values
+        One value, or two ascending, from 0 to 1; needed by "given".
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    method: CutPointMethod = "median"
+    endpoint: str | None = None
+    horizon: float | None = None
+    values: tuple[float, ...] = ()
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        needed = {
+            "endpoint": (self.endpoint is not None, self.method in READ_OUTCOMES),
+            "horizon": (self.horizon is not None, self.method == "youden"),
+            "values": (bool(self.values), self.method == "given"),
+        }
+        for name, (is_there, is_needed) in needed.items():
+            if is_there != is_needed:
+                says = "is needed" if is_needed else "means nothing; leave it out"
+                raise ValueError(f'cut-point method "{self.method}": {name} {says}')
+        if self.horizon is not None and self.horizon <= 0:
+            raise ValueError(f"horizon: {self.horizon:g} is not above 0")
+        inside = all(0 <= value <= 1 for value in self.values)
+        if len(self.values) > 2 or not inside or list(self.values) != sorted(set(self.values)):
+            raise ValueError("values: give one score, or two ascending, from 0 to 1")
+        return self
+
+
+MEDIAN: Final = CutPointRule()
+
+
+def cut_values(
+    rule: CutPointRule, scores: FloatArray, outcomes: pd.DataFrame | None
+) -> tuple[tuple[float, ...], float | None]:
+    """Take the cut values, ascending, and the p value that counts the search, if there is one.
+
+    Parameters
+    ----------
+    rule
+        The rule.
+    scores
+        Development scores (n,).
+    outcomes
+        `time` and `event` of the same patients, in the same order; only for rules that read them.
+
+    Raises
+    ------
+    DataError
+        If the rule needs outcomes and there are none, or they allow no cut.
+    """
+    if rule.method == "median":
+        return (float(np.median(scores)),), None
+    if rule.method == "tertiles":
+        low, high = np.quantile(scores, [1 / 3, 2 / 3]).tolist()
+        if low == high:
+            raise DataError("score: too few different values for three groups; use the median")
+        return (low, high), None
+    if rule.method == "given":
+        return rule.values, None
+    if outcomes is None:
+        raise DataError(
+            f'cut-point method "{rule.method}" reads the development outcomes; give time and event '
+            f'of endpoint "{rule.endpoint}"'
+        )
+    time, event = outcomes["time"], outcomes["event"]
+    if rule.horizon is not None:
+        return (youden_cut(scores, time, event, rule.horizon).cut,), None
+    found = maximally_selected(scores, time, event)
+    return (found.cut,), found.p_lausen92

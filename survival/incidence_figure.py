@@ -1,0 +1,201 @@
+"""Cumulative incidence curves with numbers at risk: they draw tables and compute nothing."""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from itertools import zip_longest
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from cohorts.errors import SettingsError
+from survival.competing_analysis import CompetingRisks
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe & Ito 2008, without yellow: told apart with every common colour blindness.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#222222")
+_STYLES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
+_INK, _GRID = "#222222", "#e6e6e6"
+_TITLE_WIDTH = 64
+_WIDTH, _PANEL, _LINE = 6.4, 4.2, 0.19
+# Height of a line of the tests, in heights of the panel.
+_TEST_LINE = 0.06
+
+
+def incidence_figure(
+    results: CompetingRisks, labels: Mapping[str, str], unit: str, title: str = ""
+) -> "Figure":
+    """Curves of every event in every group, over the table of numbers at risk.
+
+    Parameters
+    ----------
+    results
+        Of `survival.competing_analysis.competing_risks`.
+    labels
+        Label of each group, in the order of colours and rows.
+    unit
+        Unit of time, for the axis.
+    title
+        Title of the figure.
+
+    Raises
+    ------
+    SettingsError
+        If a group has no label, or there are more groups than colours or events than lines.
+    """
+    from matplotlib.figure import Figure
+
+    below = 0.3 + _LINE * len(labels)
+    wrapped = textwrap.wrap(title, _TITLE_WIDTH)
+    above = 0.1 + 2 * _LINE + 0.25 * len(wrapped)
+    figure = Figure(figsize=(_WIDTH, _PANEL + below + above), layout="constrained")
+    ax, risk_ax = figure.subplots(2, 1, sharex=True, height_ratios=[_PANEL - 0.5, below])
+    plot_incidence(results, labels, ax, risk_ax)
+    ax.set_xlabel(f"Time ({unit})")
+    if wrapped:
+        figure.suptitle(
+            "\n".join(wrapped), x=0.01, ha="left", fontsize=11, fontweight="bold", parse_math=False
+        )
+    return figure
+
+
+def plot_incidence(
+    results: CompetingRisks, labels: Mapping[str, str], ax: "Axes", risk_ax: "Axes"
+) -> "Axes":
+    """Draw the curves with their bands and Gray's tests, and who is at risk below them.
+
+    The first event has bands and full lines; competing ones are drawn in other line styles.
+
+    Parameters
+    ----------
+    results, labels
+        As of `incidence_figure`.
+    ax, risk_ax
+        Axes of the curves and, below them with a shared x axis, of the numbers at risk.
+    """
+    curves, at_risk = results.incidence, results.numbers_at_risk
+    events = curves["event"].drop_duplicates().tolist()
+    unlabelled = set(curves["group"]) - set(labels)
+    if unlabelled or len(labels) > len(COLOURS) or len(events) > len(_STYLES):
+        raise SettingsError(
+            f"labels: give one to each group, of at most {len(COLOURS)} groups and {len(_STYLES)} "
+            f"events; without: {', '.join(sorted(unlabelled)) or 'none'}"
+        )
+    for place, group in enumerate(labels):
+        for line, event in enumerate(events):
+            curve = curves[(curves["group"] == group) & (curves["event"] == event)]
+            if len(curve):
+                _draw_curve(curve, place, line, ax)
+    ticks = at_risk["time"].unique()
+    end = max(curves["time"].max(), ticks[-1])
+    highest = np.nanmax([curves["incidence"].max(), curves["ci_high"].max(), 0.1])
+    top = highest / (1 - _TEST_LINE * (len(events) + 1.5))
+    ax.set(xlim=(-0.04 * end, 1.03 * end), ylim=(-0.01, top), xticks=ticks)
+    # Room for the tests may lie above 1; a probability does not.
+    ax.set_yticks([tick for tick in ax.get_yticks() if 0 <= tick <= min(top, 1)])
+    ax.set_ylabel("Cumulative incidence")
+    ax.tick_params(labelbottom=True)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(axis="y", color=_GRID, linewidth=0.6)
+    ax.set_axisbelow(True)
+    _draw_legend(list(labels.values()), events, ax)
+    _draw_tests(results.gray, ax)
+    _draw_numbers(at_risk, labels, risk_ax)
+    return ax
+
+
+def _draw_curve(curve: pd.DataFrame, place: int, line: int, ax: "Axes") -> None:
+    colour, time = COLOURS[place], curve["time"]
+    if line == 0:
+        ax.fill_between(
+            time, curve["ci_low"], curve["ci_high"], step="post", color=colour, alpha=0.13, lw=0
+        )
+    ax.step(
+        time,
+        curve["incidence"],
+        where="post",
+        color=colour,
+        linewidth=1.8 if line == 0 else 1.3,
+        linestyle=_STYLES[line],
+    )
+
+
+def _draw_legend(groups: Sequence[str], events: Sequence[str], ax: "Axes") -> None:
+    """Name the colours of the groups in one line, the styles of the events in the next."""
+    from matplotlib.lines import Line2D
+
+    entries = []
+    for group, event, colour, style in zip_longest(
+        groups, events, COLOURS[: len(groups)], _STYLES[: len(events)]
+    ):
+        # A legend fills its columns from top to bottom; the shorter line ends in blanks.
+        upper = Line2D([], [], color=colour, lw=4 if group else 0)
+        lower = Line2D([], [], color=_INK, lw=1.5 if event else 0, ls=style or "-")
+        entries += [(upper, group or ""), (lower, event or "")]
+    handles, names = zip(*entries, strict=True)
+    legend = ax.legend(
+        handles,
+        names,
+        loc="lower left",
+        bbox_to_anchor=(-0.01, 1.0),
+        ncols=len(entries) // 2,
+        frameon=False,
+        fontsize=9,
+        handlelength=2.6,
+        columnspacing=1.6,
+        labelspacing=0.35,
+        borderaxespad=0.1,
+    )
+    for entry in legend.get_texts():
+        entry.set(color=_INK, parse_math=False)
+
+
+def _draw_tests(gray: pd.DataFrame, ax: "Axes") -> None:
+    lines = [_test_text(test) for _, test in gray.iterrows()]
+    stratified = ", stratified by centre" if (gray["stratified_by"] != "").any() else ""
+    ax.text(
+        0.02,
+        0.975,
+        "\n".join([f"Gray's test{stratified}", *lines]),
+        transform=ax.transAxes,
+        va="top",
+        fontsize=9,
+        color=_INK,
+        linespacing=1.4,
+        parse_math=False,
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 2},
+    )
+
+
+def _test_text(test: "pd.Series") -> str:
+    if pd.isna(test["p"]):
+        return f"{test['event']}: not estimable"
+    p = float(test["p"])
+    if p < 0.001:
+        return f"{test['event']}: p < 0.001"
+    return f"{test['event']}: p = {p:.3f}" if p < 0.1 else f"{test['event']}: p = {p:.2f}"
+
+
+def _draw_numbers(at_risk: pd.DataFrame, labels: Mapping[str, str], ax: "Axes") -> None:
+    names: Sequence[str] = list(labels.values())
+    for row, group in enumerate(labels):
+        counts = at_risk[at_risk["group"] == group]
+        for time, count in zip(counts["time"], counts["n_risk"], strict=True):
+            ax.text(time, row, f"{count}", ha="center", va="center", fontsize=9, color=_INK)
+        ax.plot(
+            [-0.016, -0.016],
+            [row - 0.36, row + 0.36],
+            transform=ax.get_yaxis_transform(),
+            color=COLOURS[row],
+            linewidth=3,
+            solid_capstyle="butt",
+            clip_on=False,
+        )
+    ax.set(ylim=(len(names) - 0.5, -0.5), yticks=range(len(names)))
+    ax.set_yticklabels(names, fontsize=9, color=_INK, va="center", parse_math=False)
+    ax.set_title("Number at risk, free of any event", loc="left", fontsize=9, pad=3)
+    ax.tick_params(length=0, labelbottom=False, pad=11)
+    ax.spines[:].set_visible(False)
