@@ -166,9 +166,7 @@ def _centres(study: StudyFiles) -> Section:
         return Section("Centres", ["No external centre has been scored."])
     shown = pd.DataFrame(
         {
-            "Measure": [
-                _named(*row) for row in pooled[["measure", "threshold_name"]].to_numpy(str)
-            ],
+            "Measure": _named(pooled),
             "Centres": pooled["centres"],
             "Pooled (95% CI)": intervals(pooled),
             "95% prediction interval": _predicted(pooled),
