@@ -6,7 +6,7 @@ import pandas as pd
 
 from cmil.reporting.contents import Figure, Section, Table
 from cmil.reporting.study_files import StudyFiles
-from cmil.reporting.words import file_name, intervals, notes_of, p_value, wide
+from cmil.reporting.words import intervals, notes_of, p_value, wide
 from cmil.validation.figures import calibration_figure, decision_figure, roc_figure
 from cmil.validation.forest_figures import centre_forest_figure, subgroup_forest_figure
 
@@ -148,13 +148,12 @@ def _usefulness(study: StudyFiles) -> Section:
         ],
         [
             Figure(
-                f"decision-curve-{file_name(cohort)}",
-                f"Decision curve, {cohort}, with 95% bootstrap bands, against acting on all, on "
+                "decision-curves",
+                "Decision curve of each cohort with 95% bootstrap bands, against acting on all, on "
                 "none and, where one is named, on a comparator.",
-                f"Decision curve, {cohort}",
-                decision_figure(found.decision_curve, cohort),
+                "Decision curves",
+                decision_figure(found.decision_curve),
             )
-            for cohort in found.decision_curve["cohort"].unique()
         ],
     )
 
