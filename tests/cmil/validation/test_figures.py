@@ -17,7 +17,6 @@ from cmil.validation.figures import (
     with_interval,
 )
 from cmil.validation.forest_figures import centre_forest_figure, subgroup_forest_figure
-from cohorts.strata import POOLED
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +53,7 @@ def test_calibration_says_slope_and_level(tables: ValidationTables) -> None:
 
 
 def test_decision_curve_names_its_strategies(tables: ValidationTables) -> None:
-    text = svg(decision_figure(tables.decision_curve, POOLED))
+    text = svg(decision_figure(tables.decision_curve))
     for strategy in ("model", "treat all", "treat none", "clinical"):
         assert f">{strategy}<" in text
 
