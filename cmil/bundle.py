@@ -17,7 +17,14 @@ from cmil.settings import MilSettings
 from cmil.training.model_fitting import rebuild_model
 from cohorts.endpoints import Endpoint
 from cohorts.errors import FileFormatError
-from cohorts.files import digest_of, digest_of_file, read_json, whole_file, write_json
+from cohorts.files import (
+    digest_of,
+    digest_of_file,
+    json_text,
+    read_json,
+    whole_file,
+    write_text,
+)
 
 FORMAT_VERSION = 1
 WEIGHTS = "model.safetensors"
@@ -190,7 +197,12 @@ def load_weights(
 
 def write_facts(facts: ModelFacts, folder: Path) -> None:
     """Write `model.json`: the last file of a bundle, whose presence says that it is complete."""
-    write_json(folder / FACTS, facts.model_dump(mode="json"))
+    write_text(folder / FACTS, facts_text(facts))
+
+
+def facts_text(facts: ModelFacts) -> str:
+    """Give what `model.json` holds, to the byte."""
+    return json_text(facts.model_dump(mode="json"))
 
 
 def read_bundle(folder: Path) -> ModelBundle:

@@ -28,6 +28,10 @@ cohort_app = typer.Typer(help="Look at a cohort before anything is computed.", n
 app.add_typer(cohort_app, name="cohort")
 bags_app = typer.Typer(help="Exchange bags with other programs.", no_args_is_help=True)
 app.add_typer(bags_app, name="bags")
+kit_app = typer.Typer(
+    help="Validate at outside centres, whose data stay there.", no_args_is_help=True
+)
+app.add_typer(kit_app, name="kit")
 
 StudyFile = Annotated[
     Path, typer.Argument(metavar="STUDY.toml", help="The study's settings.", show_default=False)
@@ -339,19 +343,147 @@ def explain(
 
 
 @app.command()
-def validate(
+def audit(
+    out: Out,
+    study: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[STUDY.toml]",
+            help="The study's settings; with --model, the lock has them.",
+            show_default=False,
+        ),
+    ] = None,
+    cohort: Manifest = None,
+    bags: Bags = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Locked bundle under which --cohort is to be opened."),
+    ] = None,
+    skip_images: Annotated[
+        bool, typer.Option("--skip-images", help="Do not read the images: no copies are sought.")
+    ] = False,
+) -> None:
+    """Look for what would spoil a study, before training and before validation, as one page."""
+    from cmil.protocol.audit_page import findings_text, write_audit
+    from cmil.protocol.audits import audit_study
+    from cohorts.errors import DataError, SettingsError
+
+    if model and cohort and not study:
+        from cmil.protocol.external import external_study
+        from cmil.protocol.lock import verify_lock
+
+        opened: Study = external_study(verify_lock(model), model, cohort, out, bags=bags)
+    elif study and not model:
+        opened = _open(study, out, cohort, bags=bags)
+    else:
+        raise SettingsError("name a STUDY.toml, or --model and --cohort")
+    found = audit_study(opened, images=not skip_images)
+    print(findings_text(found))
+    print(write_audit(found, out / "audit", opened.settings.title))
+    if found.blocking:
+        raise DataError("\n".join(found.blocking))
+
+
+@app.command()
+def lock(
     study: StudyFile,
     out: Out,
     cohort: Manifest = None,
+    bags: Bags = None,
+    model: Model = None,
+    sensitivity: Annotated[
+        float | None, typer.Option(help="Also lock the threshold that reaches it in development.")
+    ] = None,
+    specificity: Annotated[
+        float | None, typer.Option(help="Also lock the threshold that reaches it in development.")
+    ] = None,
+    cost: Annotated[
+        tuple[float, float, float] | None,
+        typer.Option(
+            metavar="MISSED FALSE PREVALENCE",
+            help="Also lock the threshold of least expected cost: of a missed metastasis, of a "
+            "false alarm, at a prevalence.",
+        ),
+    ] = None,
+) -> None:
+    """Freeze model, thresholds, cut-point and preprocessing before an external cohort is opened."""
+    from cmil.protocol.freeze import ThresholdRules, lock_study
+    from cmil.validation.thresholds import Cost
+
+    opened = _open(study, out, cohort, bags=bags, model=model)
+    rules = ThresholdRules(sensitivity, specificity, Cost(*cost) if cost else None)
+    locked = lock_study(opened, rules)
+    print(f"{opened.model / 'lock.json'}: {locked.digest}")
+
+
+@app.command()
+def validate(
+    out: Out,
+    study: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[STUDY.toml]",
+            help="The study's settings; with --model, the lock has them.",
+            show_default=False,
+        ),
+    ] = None,
+    cohort: Manifest = None,
     predictions: Predictions = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Locked bundle under which --cohort is opened."),
+    ] = None,
+    bags: Bags = None,
+    weights: Weights = None,
+    threshold: Annotated[float | None, typer.Option(hidden=True)] = None,
+    threads: Threads = None,
     as_json: Json = False,
 ) -> None:
-    """Evaluate the frozen score and decision, cohort by cohort."""
+    """Evaluate the frozen score and decision; with --model, an external cohort under its lock."""
     from cmil.results_table import performance_table
-    from cmil.study import validate_scores
+    from cohorts.errors import SettingsError
 
-    table = validate_scores(_open(study, out, cohort, predictions=predictions))
+    if threshold is not None:
+        raise SettingsError(
+            "no threshold is chosen at validation time: it is fitted in development and locked; "
+            "drop --threshold"
+        )
+    _use_threads(threads)
+    failed: Sequence[str] = ()
+    if model:
+        from cmil.protocol.opening import validate_external
+
+        if study or not cohort:
+            raise SettingsError(
+                "--model opens the external cohort that --cohort names, with the settings of the "
+                f"lock; {'drop the study file' if study else 'add --cohort'}"
+            )
+        done = validate_external(
+            model, cohort, out, bags=bags, predictions=predictions, weights=weights
+        )
+        table, failed = done.performance, done.failed
+        print(f"opening {done.entry.number}, lock {done.entry.lock}", file=sys.stderr)
+    else:
+        from cmil.study import validate_scores
+
+        if not study:
+            raise SettingsError("name a STUDY.toml, or --model and --cohort")
+        _refuse_alone("--bags", bags is not None, "--model", of_given=False)
+        _refuse_alone("--weights", weights is not None, "--model", of_given=False)
+        table = validate_scores(_open(study, out, cohort, predictions=predictions))
     print(table.to_json(orient="records") if as_json else performance_table(table))
+    _exit_if_failed(failed)
+
+
+@app.command()
+def recalibrate(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of a cmil validate --model.")],
+    model: Annotated[Path, typer.Option(metavar="DIR", help="The bundle it was opened under.")],
+) -> None:
+    """Report what recalibration at each external centre would do, beside the locked score."""
+    from cmil.protocol.recalibration import recalibrate_external
+
+    print(recalibrate_external(model, out).to_string(index=False))
 
 
 @app.command()
@@ -466,6 +598,61 @@ def export(
 
     for bag in export_bags(bags, out, layout=layout.value, dtype=dtype.value):
         print(f"{bag.state} {bag.path}{f' ({bag.note})' if bag.note else ''}")
+
+
+@kit_app.command()
+def build(
+    model: Annotated[Path, typer.Option(metavar="DIR", help="Locked bundle.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The kit, .zip or .pyz.")],
+    wheels: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Also pack these wheels of what cMIL depends on."),
+    ] = None,
+) -> None:
+    """Pack a locked bundle and its installer into one file for an outside centre."""
+    from cmil.kit.build import build_kit
+
+    needs = build_kit(model, out, wheels)
+    print(f"{out}: {out.stat().st_size / 1e6:.1f} MB. The centre needs\n{needs}")
+
+
+@kit_app.command(name="run")
+def run_at_centre(
+    kit: Annotated[Path, typer.Argument(metavar="KIT", help="The kit, .zip or .pyz.")],
+    cohort: Annotated[Path, typer.Argument(metavar="CSV", help="Manifest of the own patients.")],
+    out: Out,
+    bags: Bags = None,
+    weights: Weights = None,
+    aggregates_only: Annotated[
+        bool, typer.Option("--aggregates-only", help="Share counts and means, no patient.")
+    ] = False,
+    smallest_count: Annotated[
+        int, typer.Option(help="Of aggregates, hide counts below this, and what tells them.")
+    ] = 5,
+    threads: Threads = None,
+) -> None:
+    """Score the own patients with a kit, and write the one file that may leave."""
+    from cmil.kit.run import Sharing, run_kit
+
+    _use_threads(threads)
+    sharing = Sharing(aggregates_only, smallest_count)
+    done = run_kit(kit, cohort, out, sharing, bags=bags, weights=weights)
+    print(f"{done.results} is what may leave; lock {done.lock}. {out / 'private'} stays here.")
+    _exit_if_failed(done.failed)
+
+
+@kit_app.command()
+def collect(
+    results: Annotated[list[Path], typer.Argument(metavar="RESULTS...", help="Of the centres.")],
+    model: Annotated[Path, typer.Option(metavar="DIR", help="The bundle the kit was built of.")],
+    out: Out,
+    as_json: Json = False,
+) -> None:
+    """Check the results files of outside centres, and pool the centres."""
+    from cmil.kit.collect import collect_results, collected_json, collected_text
+
+    found = collect_results(model, results, out)
+    print(collected_json(found) if as_json else collected_text(found))
 
 
 def main() -> None:

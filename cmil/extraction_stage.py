@@ -150,7 +150,7 @@ def refuse_contradictions(study: Study, work: Work) -> None:
     from cmil.patient_bags import shortened
 
     trained_on = _encoding_of_model(study)
-    for name, (setting, value) in _encoding_asked_for(study).items():
+    for name, (setting, value) in encoding_asked_for(study).items():
         if trained_on.get(name) != value:
             raise SettingsError(
                 f"extraction.{setting} asks for {name} {shortened(value)}, but the model "
@@ -229,7 +229,7 @@ def _encoding_of_model(study: Study) -> "Mapping[str, Attribute]":
     return read_bundle(study.model).facts.encoding
 
 
-def _encoding_asked_for(study: Study) -> "Mapping[str, tuple[str, Attribute]]":
+def encoding_asked_for(study: Study) -> "Mapping[str, tuple[str, Attribute]]":
     """Give, for what bags will state of these settings, the setting's name and the value."""
     from feature_extraction.recipe import rule_text, stated_of
 

@@ -5,7 +5,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -43,7 +43,7 @@ class Study:
         bags: Path | None = None,
         model: Path | None = None,
         predictions: Path | None = None,
-    ) -> "Study":
+    ) -> Self:
         """Lay a study out in `out`, or take over what was made elsewhere."""
         own = out / "bags", out / "model", out / "predictions.csv"
         return cls(settings, out, bags or own[0], model or own[1], predictions or own[2])
@@ -178,6 +178,7 @@ def train_model(
     from cmil.bundle import FACTS, WEIGHTS
     from cmil.model_card import CARD
     from cmil.patient_bags import digest_of_bags, read_patient_bags
+    from cmil.protocol.lock import refuse_locked
     from cmil.training.cross_validation import EpochDone, train
     from cmil.training.curves import CURVES
     from cmil.training.fit_plan import deal_folds, planned_epochs, refuse_unfit_patients
@@ -197,6 +198,7 @@ def train_model(
     if stage.is_done():
         say("train: up to date")
         return
+    refuse_locked(study.model)
     several = machines.engine == "ray" or torch.get_num_threads() > 1
     bags = read_patient_bags(cohort, study.bags, memory_gb=settings.mil.memory_gb, shared=several)
     models = sum(int(fold_of.max()) + 1 for fold_of in folds)
@@ -297,7 +299,8 @@ def validate_scores(study: Study) -> pd.DataFrame:
 def relate_to_survival(study: Study) -> None:
     """Lock the cut-point and relate the score to every endpoint the study names."""
     from cmil.prediction import read_predictions
-    from survival import CutPointRule, analyse, refit_cutpoint
+    from cmil.protocol.lock import LOCK
+    from survival import CutPointRule, analyse, freeze_cutpoint, refit_cutpoint
 
     endpoints = study.settings.cohort.endpoints
     if not endpoints:
@@ -316,9 +319,10 @@ def relate_to_survival(study: Study) -> None:
         say("survival: up to date")
         return
     development = cohort.development.digest
+    place_cutpoint = freeze_cutpoint if (study.model / LOCK).exists() else refit_cutpoint
     with stage.recorded(lambda: [*folder.glob("*.csv"), folder / "cutpoint.json"]):
         rule = CutPointRule(method=settings.cutpoint)
-        refit_cutpoint(folder / "cutpoint.json", predictions, development, rule)
+        place_cutpoint(folder / "cutpoint.json", predictions, development, rule)
         results = analyse(predictions, cohort.patients, endpoints, settings, folder, development)
     for endpoint, left_out in results.left_out.groupby("endpoint"):
         names = ", ".join(left_out["patient_id"])

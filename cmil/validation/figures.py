@@ -157,22 +157,21 @@ def plot_calibration(
     return ax
 
 
-def decision_figure(curve: pd.DataFrame, cohort: str) -> "Figure":
-    """Draw the decision curve of one cohort; see `plot_decision_curve`.
+def decision_figure(curve: pd.DataFrame) -> "Figure":
+    """Draw a panel for each cohort; see `plot_decision_curve`.
 
     Parameters
     ----------
     curve
         `ValidationTables.decision_curve`.
-    cohort
-        Its name there.
     """
     from matplotlib import rc_context
-    from matplotlib.figure import Figure
 
     with rc_context(dict(STYLE)):
-        figure = Figure(figsize=(COLUMN_INCHES, 2.7), layout="constrained")
-        plot_decision_curve(curve[curve["cohort"] == cohort], figure.subplots())
+        figure, panels = _panels(list(curve["cohort"].unique()), 2.35)
+        for cohort, ax in panels.items():
+            plot_decision_curve(curve[curve["cohort"] == cohort], ax)
+        _explain(figure, panels)
     return figure
 
 
@@ -202,7 +201,6 @@ def plot_decision_curve(curve: pd.DataFrame, ax: "Axes") -> "Axes":
     highest = float(curve["ci_high"].max())
     ax.set(xlim=(0, 1), ylim=(-0.2 * highest, 1.05 * highest))
     ax.set(xlabel="Threshold probability", ylabel="Net benefit")
-    ax.legend(frameon=False)
     return ax
 
 

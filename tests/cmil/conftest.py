@@ -1,5 +1,6 @@
 """A toy study: bags in which one planted instance makes a patient positive."""
 
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import torch
 from cmil.bundle import ModelBundle
 from cmil.patient_bags import PatientBags, read_patient_bags
 from cmil.settings import MilSettings
+from cmil.study import Study
+from cmil.study_settings import StudySettings
 from cmil.training.cross_validation import train
 from cohorts.files import digest_of
 from cohorts.manifest import Cohort, read_cohort
@@ -131,6 +134,31 @@ def trained(
     folder = tmp_path_factory.mktemp("model")
     cohort = toy[0].development
     return train(cohort, toy_bags, quick, folder, label="metastasis", seed=1), folder
+
+
+@pytest.fixture(scope="session")
+def toy_study(
+    toy: Toy, toy_bags: PatientBags, quick: MilSettings, tmp_path_factory: pytest.TempPathFactory
+) -> Study:
+    """The toy study as if it had been run with a `study.toml`; not to be changed."""
+    out = tmp_path_factory.mktemp("study")
+    train(toy[0].development, toy_bags, quick, out / "model", label="label", seed=1)
+    settings = StudySettings.model_validate(
+        {
+            "seed": 1,
+            "cohort": {"manifest": toy[0].manifest},
+            "extraction": {"encoder": "timm:resnet18", "mpp": 0.5},
+            "mil": quick,
+        }
+    )
+    return Study.at(out, settings, bags=toy[1])
+
+
+@pytest.fixture
+def copied_study(toy_study: Study, tmp_path: Path) -> Study:
+    """The toy study with a bundle of its own."""
+    shutil.copytree(toy_study.model, tmp_path / "study" / "model")
+    return Study.at(tmp_path / "study", toy_study.settings, bags=toy_study.bags)
 
 
 @pytest.fixture

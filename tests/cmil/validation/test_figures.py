@@ -55,7 +55,7 @@ def test_calibration_says_slope_and_level(tables: ValidationTables) -> None:
 
 
 def test_decision_curve_names_its_strategies(tables: ValidationTables) -> None:
-    text = svg(decision_figure(tables.decision_curve, POOLED))
+    text = svg(decision_figure(tables.decision_curve))
     for strategy in ("model", "treat all", "treat none", "clinical"):
         assert f">{strategy}<" in text
 
@@ -82,7 +82,8 @@ def test_forest_of_one_centre_is_not_called_pooled(study: pd.DataFrame) -> None:
 
 
 def test_forest_of_subgroups_has_the_interaction(tables: ValidationTables) -> None:
-    overall = tables.discrimination.query("measure == 'auc' and cohort == @POOLED").iloc[0]
+    of_auc = tables.discrimination.query("measure == 'auc'").set_index("cohort")
+    overall = of_auc.loc[POOLED]
     text = svg(subgroup_forest_figure(tables.subgroups, overall))
     p = tables.subgroups.query("measure == 'auc'")["p_interaction"].iloc[0]
     assert f">{p_value(p)}<" in text

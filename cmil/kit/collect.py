@@ -1,0 +1,214 @@
+"""`cmil kit collect`: check what the centres sent, and put it together."""
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pandas as pd
+from scipy.special import expit, logit
+from scipy.stats import norm
+
+from cmil.kit.aggregates import CentreAggregate
+from cmil.kit.results import Results, read_results
+from cmil.prediction import COLUMNS
+from cmil.protocol.external import refuse_unfit_scores
+from cmil.protocol.lock import Lock, verify_lock
+from cmil.validation.decisions import wilson
+from cmil.validation.discrimination import auc_delong
+from cohorts.errors import DataError
+from cohorts.files import write_text
+from cohorts.random_effects import pool
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What the centres say together.
+
+    Attributes
+    ----------
+    centres
+        One row a centre: `centre, shared, patients, positives`; `auc, auc_ci_low, auc_ci_high,
+        auc_variance` (DeLong); `sensitivity` and `specificity`, each with `_k, _n, _ci_low,
+        _ci_high` (Wilson); `note`, why something is missing.
+    pooled
+        AUC over centres, back from the logit scale, by random effects.
+    patients
+        Rows of `predictions.csv` of the centres that shared patients; the ids are pseudonyms.
+    """
+
+    centres: pd.DataFrame
+    pooled: pd.DataFrame
+    patients: pd.DataFrame
+
+
+def collect_results(model: Path, files: Sequence[Path], out: Path) -> Collected:
+    """Check results files against the lock and each other, pool them, and write the tables.
+
+    `centres.csv`, `pooled.csv`, `quality.csv`, `openings.csv` (every entry of every log) and, where
+    centres shared patients, `predictions.csv`.
+
+    Raises
+    ------
+    FileFormatError
+        If a file is damaged, was changed, or is of another lock.
+    DataError
+        If a result comes twice, a centre is in two files, or scores are not of the lock.
+    """
+    lock = verify_lock(model)
+    read = [read_results(path, lock) for path in files]
+    results = [one for one, _ in read]
+    _refuse_twice(files, results)
+    tables = [_patients(one, lock) for one in results if one.patients]
+    patients = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS)
+    if len(patients):
+        refuse_unfit_scores(lock, patients)
+    rows = [_row_of_patients(str(name), group) for name, group in patients.groupby("centre")]
+    rows += [_row_of_aggregate(one) for each in results for one in each.aggregates]
+    centres = pd.DataFrame(rows).sort_values("centre", ignore_index=True)
+    collected = Collected(centres, pooled_auc(centres), patients)
+    quality = [line.model_dump() for one in results for line in one.quality]
+    openings = [
+        {"file": path.name, **entry.model_dump(mode="json")}
+        for path, (_, entries) in zip(files, read, strict=True)
+        for entry in entries
+    ]
+    for name, table in (
+        ("centres.csv", centres),
+        ("pooled.csv", collected.pooled),
+        ("quality.csv", pd.DataFrame(quality)),
+        ("openings.csv", pd.DataFrame(openings)),
+    ):
+        write_text(out / name, table.to_csv(index=False))
+    if len(patients):
+        write_text(out / "predictions.csv", patients.to_csv(index=False))
+    return collected
+
+
+def pooled_auc(centres: pd.DataFrame) -> pd.DataFrame:
+    """Pool the AUC of the centres on the logit scale (Snell et al. 2018, Stat Methods Med Res).
+
+    The variance of the logit is that of the AUC over (AUC (1 - AUC))^2 (delta method). A centre
+    whose AUC is 0 or 1, or has no variance, is left out and counted in the note.
+
+    Returns
+    -------
+    DataFrame
+        One row: `measure`; `estimate, ci_low, ci_high, prediction_low, prediction_high` as AUC;
+        `tau2` (of the logit), `i2` (percent), `centres, method, note`.
+    """
+    auc = pd.to_numeric(centres["auc"], errors="coerce").to_numpy(dtype=float)
+    variance = pd.to_numeric(centres["auc_variance"], errors="coerce").to_numpy(dtype=float)
+    inside = (auc > 0) & (auc < 1)
+    spread = pd.Series(auc * (1 - auc)).where(inside).to_numpy()
+    found = asdict(pool(logit(pd.Series(auc).where(inside).to_numpy()), variance / spread**2))
+    as_auc = ("estimate", "ci_low", "ci_high", "prediction_low", "prediction_high")
+    row = {name: float(expit(found[name])) for name in as_auc}
+    same = {name: found[name] for name in ("tau2", "i2", "centres", "method", "note")}
+    return pd.DataFrame([{"measure": "AUC, pooled on the logit scale", **row, **same}])
+
+
+def collected_text(found: Collected) -> str:
+    """Say in lines what each centre and all of them gave, for a terminal."""
+    centres = found.centres[
+        ["centre", "shared", "patients", "positives", "auc", "auc_ci_low", "auc_ci_high", "note"]
+    ]
+    pooled = found.pooled.to_dict("records")[0]
+    together = f"{pooled['measure']}: not estimable"
+    if not math.isnan(pooled["estimate"]):
+        together = (
+            f"{pooled['measure']}: {pooled['estimate']:.3f} (95% CI {pooled['ci_low']:.3f} to "
+            f"{pooled['ci_high']:.3f}), {pooled['centres']} centres, {pooled['method']}"
+        )
+    note = f"; {pooled['note']}" if pooled["note"] else ""
+    table = centres.to_string(index=False, justify="left", float_format=lambda x: f"{x:.3f}")
+    return f"{table}\n\n{together}{note}\nResearch use only."
+
+
+def collected_json(found: Collected) -> str:
+    """Give the tables of centres and of what they say together as JSON."""
+    tables = {"centres": found.centres, "pooled": found.pooled}
+    records = {name: json.loads(t.to_json(orient="records")) for name, t in tables.items()}
+    return json.dumps(records, ensure_ascii=False, allow_nan=False)
+
+
+def _refuse_twice(files: Sequence[Path], results: Sequence[Results]) -> None:
+    keys: Sequence[tuple[str, Callable[[Results], Sequence[str]]]] = (
+        ("the same result", lambda one: [one.digest]),
+        ("a result of the same cohort", lambda one: [one.cohort]),
+        ("a result of centre", lambda one: one.centres),
+        ("the patient", lambda one: [row.pseudonym for row in one.patients]),
+    )
+    for what, key in keys:
+        first: dict[str, Path] = {}
+        for path, one in zip(files, results, strict=True):
+            for value in key(one):
+                if value in first:
+                    named = f' "{value}"' if what.endswith(("centre", "patient")) else ""
+                    raise DataError(
+                        f'"{path}" and "{first[value]}" hold {what}{named}; each is counted once: '
+                        "leave one out"
+                    )
+                first[value] = path
+
+
+def _patients(results: Results, lock: Lock) -> pd.DataFrame:
+    rows = [
+        {
+            "patient_id": row.pseudonym,
+            "centre": row.centre,
+            "split": "external",
+            "score_kind": "external",
+            **row.model_dump(include={"score", "logit", "score_sd", "label", "decision"}),
+            "n_patches": row.n_patches,
+            "model_digest": lock.model_digest,
+        }
+        for row in results.patients
+    ]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _row_of_patients(centre: str, group: pd.DataFrame) -> dict[str, object]:
+    label, decision = group["label"] == 1, group["decision"] == 1
+    estimable = label.nunique() == 2
+    auc = auc_delong(group["score"], label) if estimable else None
+    return {
+        "centre": centre,
+        "shared": "patients",
+        "patients": len(group),
+        "positives": int(label.sum()),
+        **_auc(auc.value if auc else None, auc.variance if auc else None),
+        **_proportion("sensitivity", int((label & decision).sum()), int(label.sum())),
+        **_proportion("specificity", int((~label & ~decision).sum()), int((~label).sum())),
+        "note": "" if estimable else "one label only: AUC not estimable",
+    }
+
+
+def _row_of_aggregate(one: CentreAggregate) -> dict[str, object]:
+    return {
+        "centre": one.centre,
+        "shared": "aggregates",
+        "patients": one.patients,
+        "positives": one.positives,
+        **_auc(one.auc, one.auc_variance),
+        **_proportion("sensitivity", one.true_positive, one.positives),
+        **_proportion("specificity", one.true_negative, one.negatives),
+        "note": one.note,
+    }
+
+
+def _auc(value: float | None, variance: float | None) -> dict[str, float | None]:
+    if value is None or variance is None or math.isnan(variance):
+        return {"auc": value, "auc_ci_low": None, "auc_ci_high": None, "auc_variance": None}
+    half = float(norm.ppf(0.975)) * math.sqrt(variance)
+    low, high = max(0.0, value - half), min(1.0, value + half)
+    return {"auc": value, "auc_ci_low": low, "auc_ci_high": high, "auc_variance": variance}
+
+
+def _proportion(name: str, k: int | None, n: int | None) -> dict[str, float | int | None]:
+    columns = (name, f"{name}_k", f"{name}_n", f"{name}_ci_low", f"{name}_ci_high")
+    if k is None or n is None or n == 0:
+        return dict.fromkeys(columns)
+    found = wilson(k, n)
+    return dict(zip(columns, (found.value, k, n, found.ci_low, found.ci_high), strict=True))

@@ -1,0 +1,201 @@
+"""An external cohort, opened under a lock: its manifest, its scores, and what is refused."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cmil.progress import say
+from cmil.protocol.lock import Lock, refuse_development
+from cmil.study import Study
+from cmil.study_settings import StudySettings
+from cohorts.errors import DataError, SettingsError
+from cohorts.manifest import Cohort, read_cohort
+from feature_extraction.bags import bag_path, read_bag_attributes
+
+# A score read back from text may differ from its logit's in the last digits.
+_SCORE_TOLERANCE = 1e-9
+
+
+class ExternalStudy(Study):
+    """A study all whose patients are external, with the settings of a lock."""
+
+    @cached_property
+    def manifest(self) -> Cohort:
+        """Everyone the manifest names; it need not have a column `split`."""
+        settings = self.settings
+        cohort = read_cohort(settings.cohort, settings.survival.covariates)
+        development = cohort.patients.index[cohort.patients["split"] == "development"]
+        if "split" in _header(cohort.manifest) and len(development):
+            raise DataError(
+                f'"{cohort.manifest.name}": patient "{development[0]}" is of split "development"; '
+                "under a lock only external patients are evaluated"
+            )
+        return Cohort(
+            cohort.slides,
+            cohort.patients.assign(split="external"),
+            cohort.manifest,
+            cohort.classes,
+        )
+
+
+def external_study(
+    lock: Lock,
+    model: Path,
+    manifest: Path,
+    out: Path,
+    *,
+    bags: Path | None = None,
+    predictions: Path | None = None,
+    weights: Path | None = None,
+) -> ExternalStudy:
+    """Lay out the evaluation of an external cohort with the settings of the lock.
+
+    Parameters
+    ----------
+    lock
+        That of `model`, verified.
+    manifest
+        Of the external cohort; columns are named as in the study that was locked.
+    out
+        Where results go; not the folder of the study that was locked.
+    bags, predictions
+        Made elsewhere, under the same lock.
+    weights
+        Of the encoder, where this machine has them.
+
+    Raises
+    ------
+    SettingsError
+        If `out` is the folder of the locked study.
+    ManifestError
+        If the manifest is not valid.
+    DataError
+        If it names development patients.
+    """
+    if out.resolve() == model.resolve().parent:
+        raise SettingsError(
+            f'--out "{out}" is the folder of the study that was locked; give the external cohort '
+            "one of its own"
+        )
+    settings = _settings(lock.settings, manifest, weights)
+    study = ExternalStudy.at(out, settings, bags=bags, model=model, predictions=predictions)
+    refuse_development(lock, list(study.manifest.patients.index))
+    return study
+
+
+def refuse_development_images(lock: Lock, study: Study) -> None:
+    """Refuse bags that were made of the files of development slides.
+
+    Raises
+    ------
+    DataError
+        Naming the first slide.
+    """
+    known = set(lock.development.sources)
+    for slide in study.cohort.slides:
+        stated = read_bag_attributes(bag_path(study.bags, slide.slide_id))
+        if str(stated.get("source_digest", "")) in known:
+            raise DataError(
+                f'slide "{slide.slide_id}" (manifest row {slide.row}) of patient '
+                f'"{slide.patient_id}" is, file for file, a slide of a development patient; leave '
+                "the patient out"
+            )
+
+
+def refuse_unfit_scores(lock: Lock, scores: pd.DataFrame) -> None:
+    """Refuse scores and decisions that are not those of the locked model.
+
+    Parameters
+    ----------
+    scores
+        As `read_predictions` gives them.
+
+    Raises
+    ------
+    DataError
+        If a score is of another kind than external, of another model, or not given by the locked
+        calibration from its logit, or a decision is not that of the locked threshold.
+    """
+    if scores.empty:
+        raise DataError("no external patient has a score; predict at least one")
+    own = {lock.model_digest, lock.travelling_model_digest}
+    score = scores["score"].to_numpy(dtype=float)
+    calibrated = lock.calibration(pd.to_numeric(scores["logit"], errors="coerce"))
+    checks: Sequence[tuple[Any, str]] = (
+        (
+            (scores["split"] == "external") & (scores["score_kind"] == "external"),
+            "has a score of a training or out-of-fold model; only scores of all models, of kind "
+            '"external", are evaluated',
+        ),
+        (scores["model_digest"].isin(own), "was scored by another model than the locked one"),
+        (
+            np.abs(score - calibrated) <= _SCORE_TOLERANCE,
+            "has a score that the locked calibration does not give for its logit; scores are not "
+            "calibrated anew (cmil recalibrate reports what that would do)",
+        ),
+        (
+            scores["decision"] == (score >= lock.threshold),
+            f"has a decision that the locked threshold {lock.threshold:.6g} does not give; no "
+            "threshold is chosen at validation time",
+        ),
+    )
+    _refuse_first(scores, checks)
+
+
+def refuse_other_cohort(scores: pd.DataFrame, cohort: Cohort) -> None:
+    """Refuse scores of patients whom a manifest does not name, or of whom it says otherwise.
+
+    Raises
+    ------
+    DataError
+        If a patient is not in the manifest, or label or centre differ from it.
+    """
+    patients = cohort.patients.reindex(scores["patient_id"])
+    checks: Sequence[tuple[Any, str]] = (
+        (patients["centre"].notna(), "has a score and is not in the manifest"),
+        (patients["centre"].to_numpy() == scores["centre"].to_numpy(), "is of another centre"),
+        (patients["label"].to_numpy() == scores["label"].to_numpy(), "has another label"),
+    )
+    _refuse_first(scores, checks)
+
+
+def _refuse_first(scores: pd.DataFrame, checks: Sequence[tuple[Any, str]]) -> None:
+    for fits, says in checks:
+        wrong = scores["patient_id"][~np.asarray(fits, dtype=bool)]
+        if len(wrong):
+            also = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+            raise DataError(f'patient "{wrong.iloc[0]}"{also} {says}')
+
+
+def _settings(locked: Mapping[str, Any], manifest: Path, weights: Path | None) -> StudySettings:
+    """Take the locked settings, with the paths of this machine and the columns of this manifest."""
+    header = set(_header(manifest))
+    cohort, survival = dict(locked["cohort"]), dict(locked["survival"])
+    absent = [name for name in survival["covariates"] if name not in header]
+    survival["covariates"] = [name for name in survival["covariates"] if name in header]
+    known = {n: e for n, e in cohort["endpoints"].items() if {e["time"], e["event"]} <= header}
+    absent += [name for name in cohort["endpoints"] if name not in known]
+    if absent:
+        say(f'"{manifest.name}" has no {", ".join(absent)}; survival is left without')
+    return StudySettings.model_validate(
+        {
+            **locked,
+            "cohort": {**cohort, "endpoints": known, "manifest": manifest},
+            "extraction": {**locked["extraction"], "weights": weights},
+            "survival": survival,
+        }
+    )
+
+
+def _header(manifest: Path) -> list[str]:
+    """Give the names of the columns; of what is no manifest none, which reading it then says."""
+    try:
+        with manifest.open(encoding="utf-8-sig", newline="") as file:
+            return [name.strip() for name in next(csv.reader(file), [])]
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return []

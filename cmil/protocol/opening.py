@@ -1,0 +1,166 @@
+"""`cmil validate --model`: score an external cohort under the lock, record it, then evaluate it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from cmil.protocol.external import (
+    ExternalStudy,
+    external_study,
+    refuse_development_images,
+    refuse_other_cohort,
+    refuse_unfit_scores,
+)
+from cmil.protocol.lock import Lock, verify_lock
+from cmil.protocol.log import LOG, Entry, append_entry, read_log, refuse_shortened
+from cmil.study import predict_scores, validate_scores
+from cohorts.errors import FileFormatError
+from cohorts.files import digest_of_file, read_json, write_json
+from survival.cutpoint import write_lock
+
+OPENING = "opening.json"
+_FORMAT, _VERSION = "cmil-opening", 1
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What became of an external cohort.
+
+    Attributes
+    ----------
+    performance
+        As `cmil.validation.performance` gives it.
+    entry
+        Of the log.
+    failed
+        One line for each slide that could not be read.
+    """
+
+    performance: pd.DataFrame
+    entry: Entry
+    failed: Sequence[str]
+
+
+def validate_external(
+    model: Path,
+    manifest: Path,
+    out: Path,
+    *,
+    bags: Path | None = None,
+    predictions: Path | None = None,
+    weights: Path | None = None,
+) -> Validation:
+    """Evaluate a locked model on an external cohort; the opening is logged before it is evaluated.
+
+    Bags and scores are made where they are not given. The log is `openings.jsonl` in the bundle.
+
+    Raises
+    ------
+    FileFormatError
+        If a locked file or the log was changed.
+    SettingsError
+        If the model is not of a binary label, or `out` is the locked study's own.
+    DataError
+        If the cohort holds development patients or their images, bags are of another encoder or
+        preprocessing, or scores or decisions are not those of the lock.
+    """
+    lock = verify_lock(model)
+    study = external_study(
+        lock, model, manifest, out, bags=bags, predictions=predictions, weights=weights
+    )
+    study.refuse_other_tasks("validate")
+    failed = () if predictions else score_external(lock, study, make_bags=bags is None)
+    scores = fit_scores(lock, study)
+    entry = append_entry(
+        model / LOG,
+        action="validate",
+        lock=lock.digest,
+        cohort=study.manifest.digest,
+        centres=patients_of_centres(scores),
+        scores=digest_of_file(study.predictions),
+    )
+    performance = validate_scores(study)
+    _write_opening(out, study, scores, entry, performance)
+    if lock.cutpoint:
+        write_lock(out / "survival" / "cutpoint.json", lock.cutpoint)
+    return Validation(performance, entry, failed)
+
+
+def score_external(lock: Lock, study: ExternalStudy, *, make_bags: bool) -> Sequence[str]:
+    """Extract where asked, and predict; give one line for each slide that failed."""
+    failed: Sequence[str] = ()
+    if make_bags:
+        from cmil.extraction_stage import extract_bags
+
+        failed = extract_bags(study)
+    refuse_development_images(lock, study)
+    predict_scores(study)
+    return failed
+
+
+def fit_scores(lock: Lock, study: ExternalStudy) -> pd.DataFrame:
+    """Read the scores of a cohort, and refuse those that are not of the lock."""
+    from cmil.prediction import read_predictions
+
+    scores = read_predictions(study.predictions)
+    refuse_unfit_scores(lock, scores)
+    refuse_other_cohort(scores, study.manifest)
+    return scores
+
+
+def patients_of_centres(scores: pd.DataFrame) -> dict[str, int]:
+    """Count the patients of each centre."""
+    counts = scores["centre"].value_counts()
+    return {str(centre): int(number) for centre, number in counts.items()}
+
+
+def read_opening(model: Path, out: Path) -> tuple[Lock, dict[str, Any]]:
+    """Read what `validate_external` left in `out`, and check it against lock and log.
+
+    Raises
+    ------
+    FileFormatError
+        If it is of another lock, its entry is not in the log, or its scores were changed since.
+    """
+    lock = verify_lock(model)
+    path = out / "validation" / OPENING
+    opening = read_json(path)
+    needed = {"lock", "entry", "entry_digest", "cohort", "centres", "scores", "predictions"}
+    if not isinstance(opening, dict) or opening.get("format") != _FORMAT or needed - set(opening):
+        raise FileFormatError(f'"{path}" is no record of an opening; run cmil validate --model')
+    if opening.get("lock") != lock.digest:
+        raise FileFormatError(f'"{path}" is of another lock than "{model}"; run cmil validate')
+    log = read_log(model / LOG, lock.digest)
+    refuse_shortened(log, opening["entry"], opening["entry_digest"], f'"{model / LOG}"')
+    return lock, opening
+
+
+def _write_opening(
+    out: Path,
+    study: ExternalStudy,
+    scores: pd.DataFrame,
+    entry: Entry,
+    performance: pd.DataFrame,
+) -> None:
+    unscored = set(study.manifest.patients.index) - set(scores["patient_id"])
+    notes = performance[performance["note"].fillna("") != ""]
+    write_json(
+        out / "validation" / OPENING,
+        {
+            "format": _FORMAT,
+            "format_version": _VERSION,
+            "lock": entry.lock,
+            "entry": entry.number,
+            "entry_digest": entry.digest,
+            "time": entry.time,
+            "cohort": entry.cohort,
+            "centres": dict(entry.centres),
+            "scores": entry.scores,
+            "predictions": str(study.predictions.resolve()),
+            "without_score": sorted(map(str, unscored)),
+            "not_estimable": {str(r["cohort"]): str(r["note"]) for r in notes.to_dict("records")},
+        },
+    )

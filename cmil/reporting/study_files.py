@@ -1,0 +1,60 @@
+"""What a report is made from: the files that the stages of one study left."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from cmil.bundle import ModelBundle
+from cmil.study_settings import StudySettings
+from cmil.validation import ValidationTables
+from cohorts.manifest import Cohort
+from survival import SurvivalResults
+
+
+@dataclass(frozen=True)
+class StudyFiles:
+    """A study after its last stage.
+
+    Attributes
+    ----------
+    settings
+        Of the study.
+    cohort
+        Everyone the manifest names.
+    excluded
+        patient_id -> why the patient is not analysed.
+    bundle
+        The frozen model.
+    predictions
+        One row a patient analysed.
+    slides
+        `patient_id, state` and the counts of patches of every slide.
+    validation
+        Numbers of the frozen score.
+    survival
+        What the score says of each endpoint, where the study names one.
+    lock
+        Digest of the protocol's lock, "" where the model was not locked.
+    """
+
+    settings: StudySettings
+    cohort: Cohort
+    excluded: Mapping[str, str]
+    bundle: ModelBundle
+    predictions: pd.DataFrame
+    slides: pd.DataFrame
+    validation: ValidationTables
+    survival: SurvivalResults | None = None
+    lock: str = ""
+
+    @property
+    def provenance(self) -> str:
+        """Digests under each figure."""
+        parts = {
+            "model": self.bundle.digest,
+            "lock": self.lock,
+            "cohort": self.cohort.digest,
+        }
+        known = ", ".join(f"{name} {digest[:12]}" for name, digest in parts.items() if digest)
+        return f"{known[:1].upper()}{known[1:]}{'' if self.lock else ', not locked'}"

@@ -1,0 +1,78 @@
+"""What the frozen score says of each endpoint."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from cmil.reporting.contents import Figure, Section, Table
+from cmil.reporting.study_files import StudyFiles
+from cmil.reporting.words import NOT_ESTIMABLE, file_name, intervals, p_value
+from survival import SurvivalResults, hazard_ratio_figure, kaplan_meier_figure
+
+
+def survival_sections(study: StudyFiles) -> Sequence[Section]:
+    """Give one section an endpoint."""
+    if study.survival is None:
+        return []
+    return [_section(study.survival, name) for name in study.settings.cohort.endpoints]
+
+
+def _section(survival: SurvivalResults, endpoint: str) -> Section:
+    tests = _of(survival.logrank, endpoint)
+    figures = [
+        Figure(
+            file_name(f"survival-{endpoint}-{stratum}"),
+            f"Kaplan-Meier curves of {endpoint}, {stratum}, by the locked cut-point "
+            f"{survival.cutpoint.value:.3f}, with 95% intervals and numbers at risk.",
+            f"Kaplan-Meier curves of {endpoint}, {stratum}",
+            kaplan_meier_figure(survival, endpoint, str(stratum)),
+        )
+        for stratum in tests["stratum"]
+    ]
+    forest = Figure(
+        file_name(f"hazard-ratios-{endpoint}"),
+        f"Hazard ratios of {endpoint} with 95% intervals.",
+        f"Hazard ratios of {endpoint}",
+        hazard_ratio_figure(survival, endpoint),
+    )
+    return Section(
+        f"Survival, {endpoint}",
+        [
+            f"The cut-point ({survival.cutpoint.method}) was fitted on development out-of-fold "
+            "scores and applied unchanged."
+        ],
+        [*figures, forest, _ratios(survival, endpoint), _medians(survival, endpoint)],
+    )
+
+
+def _ratios(survival: SurvivalResults, endpoint: str) -> Table:
+    ratios = _of(survival.cox, endpoint)
+    shown = pd.DataFrame(
+        {
+            "Patients of": ratios["stratum"],
+            "Term": ratios["term"],
+            "Adjusted for": ratios["adjusted_for"],
+            "Events": ratios["events"],
+            "Hazard ratio (95% CI)": intervals(ratios, "hr", 2),
+            "p": ratios["p"].map(p_value),
+            "Note": ratios["note"],
+        }
+    )
+    caption = f"Cox models of {endpoint} (Efron ties)."
+    return Table(file_name(f"cox-{endpoint}"), caption, ratios, shown)
+
+
+def _medians(survival: SurvivalResults, endpoint: str) -> Table:
+    medians = _of(survival.medians, endpoint)
+    shown = medians.map(_text)
+    return Table(file_name(f"medians-{endpoint}"), f"Median times of {endpoint}.", medians, shown)
+
+
+def _of(table: pd.DataFrame, endpoint: str) -> pd.DataFrame:
+    return table[table["endpoint"] == endpoint]
+
+
+def _text(value: object) -> str:
+    if isinstance(value, float):
+        return NOT_ESTIMABLE if pd.isna(value) else f"{value:.3g}"
+    return str(value)

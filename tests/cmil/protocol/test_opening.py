@@ -1,0 +1,192 @@
+"""Wrong use of an external cohort, each refused with its reason, and the right one recorded."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cmil.bundle import WEIGHTS
+from cmil.cli import main
+from cmil.protocol.freeze import lock_study
+from cmil.protocol.log import LOG, read_log
+from cmil.protocol.opening import Validation, read_opening, validate_external
+from cmil.validation.discrimination import auc_delong
+from cohorts.errors import DataError, FileFormatError, SettingsError
+from cohorts.files import read_json, write_text
+from feature_extraction.bags import bag_path, write_bag
+
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def model(copied_study) -> Path:
+    lock_study(copied_study)
+    return copied_study.model
+
+
+@pytest.fixture
+def external(write_toy, tmp_path) -> Write:
+    """Write an external cohort beside its bags, without a column `split`."""
+
+    def write(patients: pd.DataFrame) -> Path:
+        folder = tmp_path / "centre"
+        write_toy(folder, patients, slides=2, seed=5)
+        manifest = folder / "cohort.csv"
+        table = pd.read_csv(manifest)
+        table.drop(columns="split").to_csv(manifest, index=False)
+        return manifest
+
+    return write
+
+
+@pytest.fixture
+def patients() -> pd.DataFrame:
+    """Twelve patients of Bern, both labels, and three of Trento, all negative."""
+    return pd.DataFrame(
+        {
+            "patient_id": [f"X{i:02d}" for i in range(15)],
+            "centre": ["Bern"] * 12 + ["Trento"] * 3,
+            "split": "external",
+            "label": [i % 2 for i in range(12)] + [0, 0, 0],
+        }
+    )
+
+
+def validate(model: Path, manifest: Path, out: Path, **options: Path) -> Validation:
+    options = {"bags": manifest.parent / "bags", **options}
+    return validate_external(model, manifest, out, **options)
+
+
+def test_external_cohort_is_scored_recorded_and_evaluated(
+    model, external, patients, tmp_path
+) -> None:
+    manifest, out = external(patients), tmp_path / "out"
+    done = validate(model, manifest, out)
+    lock, opening = read_opening(model, out)
+    (entry,) = read_log(model / LOG, lock.digest)
+    assert entry == done.entry and entry.centres == {"Bern": 12, "Trento": 3}
+    assert opening["lock"] == lock.digest and opening["without_score"] == []
+    scores = pd.read_csv(out / "predictions.csv")
+    assert set(scores["score_kind"]) == {"external"}
+    bern = scores[scores["centre"] == "Bern"]
+    reported = done.performance.set_index("cohort")
+    assert reported.loc["Bern", "auc"] == auc_delong(bern["score"], bern["label"]).value
+    again = validate(model, manifest, tmp_path / "again")
+    assert again.entry.number == 2 and again.entry.cohort == entry.cohort
+
+
+def test_centre_with_one_class_is_refused_for_auc_with_its_reason(
+    model, external, patients, tmp_path
+) -> None:
+    done = validate(model, external(patients), tmp_path / "out")
+    trento = done.performance.set_index("cohort").loc["Trento"]
+    assert pd.isna(trento["auc"]) and trento["specificity_n"] == 3
+    opening = read_json(tmp_path / "out" / "validation" / "opening.json")
+    assert "Trento" in opening["not_estimable"] and "AUC" in opening["not_estimable"]["Trento"]
+
+
+def test_development_patients_are_refused(model, external, patients, tmp_path) -> None:
+    patients.loc[3, "patient_id"] = "p03"
+    with pytest.raises(DataError, match='"p03" have ids of the model\'s development patients'):
+        validate(model, external(patients), tmp_path / "out")
+    assert not (model / LOG).exists()
+
+
+def test_images_of_a_development_slide_under_another_id_are_refused(
+    copied_study, toy_bag, external, patients, tmp_path
+) -> None:
+    bags = tmp_path / "bags"
+    shutil.copytree(copied_study.bags, bags)
+    settings, slide = copied_study.settings, copied_study.cohort.development.slides[0]
+    marked = toy_bag(np.random.default_rng(9), 0, source_digest="d" * 64)
+    write_bag(bag_path(bags, slide.slide_id), marked)
+    study = type(copied_study).at(copied_study.out, settings, bags=bags)
+    assert lock_study(study).development.sources == ("d" * 64,)
+    manifest = external(patients)
+    write_bag(bag_path(manifest.parent / "bags", "X03-1"), marked)
+    with pytest.raises(DataError, match=r'slide "X03-1" .* is, file for file, a slide of a dev'):
+        validate(study.model, manifest, tmp_path / "out")
+    assert not (study.model / LOG).exists()
+
+
+def test_manifest_that_names_development_is_refused(model, toy, tmp_path) -> None:
+    with pytest.raises(DataError, match='patient "P00" is of split "development"'):
+        validate(model, toy[0].manifest, tmp_path / "out")
+
+
+def test_other_preprocessing_is_refused(model, external, patients, toy_bag, tmp_path) -> None:
+    manifest = external(patients)
+    rng = np.random.default_rng(0)
+    for path in (manifest.parent / "bags").glob("*.h5"):
+        write_bag(path, toy_bag(rng, 0, encoder_digest="f" * 64))
+    with pytest.raises(DataError, match="trained on bags with encoder_digest"):
+        validate(model, manifest, tmp_path / "out")
+    assert not (model / LOG).exists()
+
+
+@pytest.mark.parametrize("name", [WEIGHTS, "model.json", "lock.json"])
+def test_bundle_with_one_byte_changed_is_refused(
+    model, external, patients, tmp_path, name: str
+) -> None:
+    path = model / name
+    whole = bytearray(path.read_bytes())
+    whole[len(whole) // 2] ^= 1
+    path.write_bytes(bytes(whole))
+    with pytest.raises(FileFormatError, match=f'{name}" was changed'):
+        validate(model, external(patients), tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("column", "change", "says"),
+    [
+        ("score_kind", lambda _: "train", "training or out-of-fold model"),
+        ("score_kind", lambda _: "oof", "training or out-of-fold model"),
+        ("score", lambda x: x * 0.9, "locked calibration does not give"),
+        ("decision", lambda x: 1 - x, "locked threshold .* does not give"),
+        ("model_digest", lambda _: "0" * 64, "another model than the locked one"),
+        ("label", lambda x: 1 - x, "has another label"),
+        ("centre", lambda _: "Bonn", "is of another centre"),
+    ],
+)
+def test_scores_that_are_not_of_the_lock_are_refused(
+    model, external, patients, tmp_path, column: str, change, says: str
+) -> None:
+    manifest = external(patients)
+    validate(model, manifest, tmp_path / "out")
+    scores = pd.read_csv(tmp_path / "out" / "predictions.csv", float_precision="round_trip")
+    whole = tmp_path / "scores.csv"
+    write_text(whole, scores.to_csv(index=False))
+    assert validate(model, manifest, tmp_path / "same", predictions=whole).entry.number == 2
+    scores.loc[4, column] = change(scores.loc[4, column])
+    write_text(whole, scores.to_csv(index=False))
+    with pytest.raises(DataError, match=f'patient "X04" .*{says}'):
+        validate(model, manifest, tmp_path / "other", predictions=whole)
+
+
+def test_results_do_not_go_into_the_locked_study(model, external, patients) -> None:
+    with pytest.raises(SettingsError, match="folder of the study that was locked"):
+        validate(model, external(patients), model.parent)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--model", "m", "--cohort", "c", "--threshold", "0.4"], "no threshold is chosen at"),
+        (["study.toml", "--threshold", "0.4"], "no threshold is chosen at"),
+        (["study.toml", "--model", "m", "--cohort", "c"], "drop the study file"),
+        (["--model", "m"], "add --cohort"),
+        ([], "name a STUDY.toml"),
+    ],
+)
+def test_decisions_of_validation_time_are_one_line(
+    tmp_path, monkeypatch, capsys, options: list[str], says: str
+) -> None:
+    arguments = ["cmil", "validate", *options, "--out", str(tmp_path)]
+    monkeypatch.setattr("sys.argv", arguments)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert ended.value.code == 1 and line.startswith("error: ") and says in line

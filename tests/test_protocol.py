@@ -1,0 +1,69 @@
+"""From a finished study to its lock, an external cohort, and a kit that an outside centre runs."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+
+def only(manifest: Path, centre: str, into: Path) -> Path:
+    """Write the manifest of one centre, as that centre would: no split, paths of its own."""
+    table = pd.read_csv(manifest)
+    table = table[table["centre"] == centre].drop(columns=["split", "os_months", "os_event"])
+    table["path"] = [str(manifest.parent / path) for path in table["path"]]
+    table.to_csv(into, index=False)
+    return into
+
+
+def test_study_is_locked_validated_and_run_at_two_outside_centres(
+    finished_study, cmil, tmp_path
+) -> None:
+    study, finished = finished_study
+    out = tmp_path / "out"
+    shutil.copytree(finished, out)
+    together = pd.read_csv(out / "predictions.csv").set_index("patient_id")["score"]
+    locked = cmil("lock", study.settings, "--out", out)
+    assert locked.returncode == 0, locked.stderr
+    digest = re.search(r"[0-9a-f]{64}", locked.stdout)[0]
+    assert digest in cmil("lock", study.settings, "--out", out).stdout
+
+    manifests = {c: only(study.manifest, c, tmp_path / f"{c}.csv") for c in ("B", "C")}
+    model = ["--model", out / "model"]
+    there = tmp_path / "external"
+    options = [*model, "--cohort", manifests["B"], "--out", there, "--threads", 1]
+    done = cmil("validate", *options, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)[0]["patients"] == 6
+    assert f"opening 1, lock {digest}" in done.stderr
+    assert "survival is left without" in done.stderr
+    alone = pd.read_csv(there / "predictions.csv").set_index("patient_id")["score"]
+    pd.testing.assert_series_equal(alone, together[alone.index], atol=1e-6)
+    cutpoints = [folder / "survival" / "cutpoint.json" for folder in (there, out)]
+    assert cutpoints[0].read_bytes() == cutpoints[1].read_bytes()
+    recalibrated = cmil("recalibrate", "--out", there, *model)
+    assert recalibrated.returncode == 0 and "fewer than 5" in recalibrated.stdout
+
+    kit = tmp_path / "kit.zip"
+    built = cmil("kit", "build", *model, "--out", kit)
+    assert built.returncode == 0 and "wheels of what cMIL depends on" in built.stdout
+    files = []
+    for centre, sharing in (("B", []), ("C", ["--aggregates-only"])):
+        own = tmp_path / f"at {centre}"
+        done = cmil("kit", "run", kit, manifests[centre], "--out", own, "--threads", 1, *sharing)
+        assert done.returncode == 0, done.stderr
+        assert digest in done.stdout
+        files.append(own / "results.json")
+    sent = json.loads(files[0].read_text())["patients"]
+    assert sorted(row["score"] for row in sent) == pytest.approx(sorted(alone), abs=1e-12)
+    collected = cmil("kit", "collect", *files, *model, "--out", tmp_path / "all", "--json")
+    assert collected.returncode == 0, collected.stderr
+    centres = json.loads(collected.stdout)["centres"]
+    assert [(c["centre"], c["patients"], c["positives"]) for c in centres] == [
+        ("B", 6, 3),
+        ("C", 6, None),
+    ]
+    twice = cmil("kit", "collect", files[0], files[0], *model, "--out", tmp_path / "all")
+    assert twice.returncode == 1 and "counted once" in twice.stderr
