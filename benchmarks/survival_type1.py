@@ -16,6 +16,7 @@ import pandas as pd
 from scipy.special import chdtrc
 
 from survival import CutPointRule, apply_cutpoint, fit_cutpoint, logrank_test
+from survival.figure_style import BLUE, GREEN, INK, ORANGE, PALE, PURPLE, SKY
 from survival.maximally_selected import p_lausen92
 
 LEVEL = 0.05
@@ -157,12 +158,12 @@ def draw(table: pd.DataFrame, path: Path) -> None:
     sizes = list(table["patients"].unique())
     figure = Figure(figsize=(8, 0.9 + 0.62 * len(paths)), layout="constrained")
     ax = figure.subplots()
-    ax.axvspan(4, 6, color="#009E73", alpha=0.2, linewidth=0)
-    ax.axvline(5, color="#8a8a8a", linewidth=0.8)
+    ax.axvspan(4, 6, color=GREEN, alpha=0.2, linewidth=0)
+    ax.axvline(5, color=PALE, linewidth=0.8)
     for place, size in enumerate(sizes):
         rows = table[table["patients"] == size].set_index("path").loc[paths]
         y = np.arange(len(paths)) + 0.18 * (place - (len(sizes) - 1) / 2)
-        colour = ("#56B4E9", "#0072B2", "#222222", "#E69F00", "#CC79A7")[place % 5]
+        colour = (SKY, BLUE, INK, ORANGE, PURPLE)[place % 5]
         ax.hlines(y, 100 * rows["low"], 100 * rows["high"], color=colour, linewidth=1.6)
         ax.plot(100 * rows["share"], y, "o", color=colour, markersize=5, label=f"n = {size}")
     ax.set(yticks=range(len(paths)), ylim=(len(paths) - 0.5, -0.5), xlim=(0, None))

@@ -45,6 +45,8 @@ class OutOfFold(_Frozen):
         of an endpoint Harrell's concordance, which is an AUC for times.
     positives
         Patients with label 1, of the last class, or with the event.
+    auc_ci_low, auc_ci_high
+        None where not estimable: fewer than 5 patients of a label.
     auc_of_folds
         None where a fold has one class only.
     """
@@ -53,8 +55,8 @@ class OutOfFold(_Frozen):
     patients: int
     positives: int
     auc: float
-    auc_ci_low: float
-    auc_ci_high: float
+    auc_ci_low: float | None
+    auc_ci_high: float | None
     auc_of_folds: tuple[float | None, ...]
 
 

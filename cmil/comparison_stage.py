@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from cmil.machines import HERE, Machines
@@ -67,7 +68,8 @@ def compare_models(study: Study, machines: Machines = HERE) -> pd.DataFrame:
         baselines = _baselines(study, cohort, bundle)
         write_text(folder / BASELINES, baselines.to_csv(index=False))
         theirs = {str(name): read_predictions(o.predictions) for name, o in others.items()}
-        table = _compared(predictions, bundle.facts.mil.aggregator, theirs, baselines)
+        seed = np.random.SeedSequence(study.settings.seed)
+        table = _compared(predictions, bundle.facts.mil.aggregator, theirs, baselines, seed)
         write_text(folder / TABLE, table.to_csv(index=False))
     say(f"compare: {table['model'].nunique()} models, baselines among them")
     return table
@@ -106,7 +108,11 @@ def _baselines(study: Study, cohort: "Cohort", bundle: "ModelBundle") -> pd.Data
 
 
 def _compared(
-    ours: pd.DataFrame, name: str, others: Mapping[str, pd.DataFrame], baselines: pd.DataFrame
+    ours: pd.DataFrame,
+    name: str,
+    others: Mapping[str, pd.DataFrame],
+    baselines: pd.DataFrame,
+    seed: np.random.SeedSequence,
 ) -> pd.DataFrame:
     from cmil.comparison.compare import AGGREGATOR, BASELINE, MODEL, compare
 
@@ -116,4 +122,4 @@ def _compared(
         baselines.assign(role=BASELINE, model_digest=""),
     ]
     columns = [*baselines.columns, "role", "model_digest"]
-    return compare(pd.concat([table[columns] for table in tables], ignore_index=True))
+    return compare(pd.concat([table[columns] for table in tables], ignore_index=True), seed)

@@ -19,10 +19,10 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 from PIL import Image
 
-# Okabe & Ito's blue and vermilion: told apart with every common colour blindness and in grey.
-_COLOURS = {0: "#0072B2", 1: "#D55E00"}
+from survival.figure_style import BLUE, DASHED, INK, PALE, VERMILION
+
+_COLOURS = {0: BLUE, 1: VERMILION}
 _NAMES = {0: "no metastasis", 1: "metastasis"}
-_INK, _PALE = "#222222", "#8a8a8a"
 _BIN = 0.02
 _WIDEST_STACK = 0.38
 _WIDEST_PX = 1400
@@ -61,7 +61,7 @@ def plot_roc(curve: pd.DataFrame, operating: "pd.Series", auc: str, ax: Axes) ->
     ax
         Axes to draw on.
     """
-    ax.plot([0, 1], [0, 1], color=_PALE, linewidth=0.8, linestyle=(0, (4, 3)))
+    ax.plot([0, 1], [0, 1], color=PALE, linewidth=0.8, linestyle=DASHED)
     ax.plot(
         1 - curve["specificity"],
         curve["sensitivity"],
@@ -136,7 +136,7 @@ def plot_scores(points: pd.DataFrame, threshold: float, ax: Axes) -> Axes:
     ax
         Axes to draw on.
     """
-    ax.axvline(threshold, color=_INK, linewidth=1, linestyle=(0, (4, 3)))
+    ax.axvline(threshold, color=INK, linewidth=1, linestyle=DASHED)
     ax.text(
         threshold,
         1.02,
@@ -145,7 +145,7 @@ def plot_scores(points: pd.DataFrame, threshold: float, ax: Axes) -> Axes:
         ha="center",
         va="bottom",
         fontsize=9,
-        color=_INK,
+        color=INK,
     )
     for label, colour in _COLOURS.items():
         row = points[points["label"] == label]

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from cmil.bundle import ModelBundle
 from cohorts.files import write_text
+from survival.print_numbers import estimate_text
 
 CARD = "MODEL_CARD.md"
 
@@ -13,6 +14,7 @@ def write_model_card(bundle: ModelBundle, folder: Path) -> None:
     facts, oof = bundle.facts, bundle.facts.out_of_fold
     encoding = "\n".join(f"| {name} | {value} |" for name, value in facts.encoding.items())
     folds = ", ".join("none" if auc is None else f"{auc:.3f}" for auc in oof.auc_of_folds)
+    reached = estimate_text(oof.auc, oof.auc_ci_low, oof.auc_ci_high, "z.3f")
     learnt = facts.mil.endpoint if facts.endpoint else facts.label
     slope = f"{facts.calibration.slope:.4f}"
     fitted = facts.calibration.intercept
@@ -32,8 +34,7 @@ averaged and calibrated.
 |---|---|
 | development patients | {oof.patients}, {oof.positives} of them positive |
 | centres | {", ".join(facts.centres)} |
-| out-of-fold {oof.measure} | {oof.auc:.3f} (95% CI {oof.auc_ci_low:.3f} to \
-{oof.auc_ci_high:.3f}) |
+| out-of-fold {oof.measure} | {reached} |
 | {oof.measure} of the single folds | {folds} |
 | threshold | {facts.threshold:.4f} ({facts.threshold_method}, on out-of-fold scores) |
 | calibration | slope {slope}, intercept {intercept} ({facts.calibration.link}, on out-of-fold \

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
@@ -31,6 +32,7 @@ from cohorts.files import write_text
 from cohorts.manifest import Cohort
 from cohorts.strata import DEVELOPMENT, POOLED
 from survival import TABLES, SurvivalResults, hazard_ratio_figure, kaplan_meier_figure, read_lock
+from survival.print_numbers import estimate_text, p_value
 
 # Columns of words, where "NA" is a name, "007" no number and "" no gap.
 _WORDS = ("endpoint", "stratum", "group", "unit", "term", "adjusted_for", "stratified_by", "note")
@@ -95,12 +97,12 @@ def write_report(
     bundle = read_bundle(out / "model")
     survival = _read_survival(out / "survival") if endpoints else None
     _check_one_model(bundle, predictions, survival)
-    results = performance(predictions)
+    results = performance(predictions, np.random.SeedSequence(bundle.facts.seed))
     slides = pd.read_csv(out / "bags" / "slides.csv", dtype=str, keep_default_na=False)
     explained = None
     if (out / "explanations").is_dir():
         explained = explanation_part(read_explanations(out / "explanations"))
-    words = (auc_text, difference_text, percent_text, p_text, median_text, mean_text)
+    words = (auc_text, difference_text, percent_text, p_value, median_text, mean_text)
     environment = page_templates({word.__name__: word for word in words})
     script = environment.get_template("report.js").render().encode()
     page = environment.get_template("report.html.j2").render(
@@ -147,7 +149,7 @@ def headline(results: pd.DataFrame, predictions: pd.DataFrame) -> str:
     first = (
         f"{'External' if external else 'Out-of-fold'} AUC {auc} in {row['patients']} patients of "
         f"{centres} {'centre' if centres == 1 else 'centres'}"
-        f"{', all of one label' if row['note'] else ''}."
+        f"{', all of one label' if row['positives'] in (0, row['patients']) else ''}."
     )
     if not external:
         return f"{first} No external centre has been scored."
@@ -196,13 +198,9 @@ def cohort_flow(
     return counts.groupby(["split", "centre"]).sum().reset_index()
 
 
-def auc_text(auc: float, ci_low: float, ci_high: float) -> str:
-    """Give an AUC with its interval; DeLong's has no width where the separation is complete."""
-    if pd.isna(auc):
-        return "not estimable"
-    if not ci_low < ci_high:
-        return f"{auc:.3f} (95% CI not estimable)"
-    return f"{auc:.3f} (95% CI {ci_low:.3f} to {ci_high:.3f})"
+def auc_text(auc: float, ci_low: float | None, ci_high: float | None) -> str:
+    """Give an AUC with its interval."""
+    return estimate_text(auc, ci_low, ci_high, "z.3f")
 
 
 def percent_text(value: float, ci_low: float, ci_high: float) -> str:
@@ -210,15 +208,6 @@ def percent_text(value: float, ci_low: float, ci_high: float) -> str:
     if pd.isna(value):
         return "no patient"
     return f"{value:.0%} ({ci_low:.0%} to {ci_high:.0%})"
-
-
-def p_text(p: float) -> str:
-    """Give a p value as it is printed in the figures."""
-    if pd.isna(p):
-        return "not estimable"
-    if p < 0.001:
-        return "< 0.001"
-    return f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
 
 
 def median_text(median: float, ci_low: float, ci_high: float) -> str:

@@ -1,7 +1,6 @@
 """Results as short tables for a terminal."""
 
 import json
-import math
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from cohorts.errors import FileFormatError
+from survival.print_numbers import interval_text, p_value
 
 
 def results_table(out: Path, endpoints: Sequence[str]) -> str:
@@ -26,7 +26,7 @@ def performance_table(performance: pd.DataFrame) -> str:
         {
             "cohort": row["cohort"],
             "patients": f"{row['patients']} ({row['positives']} pos.)",
-            "AUC (95% CI)": _interval(row["auc"], row["auc_ci_low"], row["auc_ci_high"]),
+            "AUC (95% CI)": interval_text(row["auc"], row["auc_ci_low"], row["auc_ci_high"]),
             **{name: _counted(row, name) for name in ("sensitivity", "specificity")},
         }
         for row in performance.to_dict("records")
@@ -43,11 +43,13 @@ def comparison_table(comparison: pd.DataFrame) -> str:
     lines = [
         {
             f"compared in {cohort}": row["model"],
-            "AUC (95% CI)": _interval(row["auc"], row["auc_ci_low"], row["auc_ci_high"]),
+            "AUC (95% CI)": interval_text(row["auc"], row["auc_ci_low"], row["auc_ci_high"]),
             "model better by": "(the model)"
             if row["role"] == "model"
-            else _signed(row["difference"], row["difference_ci_low"], row["difference_ci_high"]),
-            "p (Holm)": _p_value(row["p_holm"]),
+            else interval_text(
+                row["difference"], row["difference_ci_low"], row["difference_ci_high"], "+z.2f"
+            ),
+            "p (Holm)": "-" if row["role"] == "model" else p_value(row["p_holm"]),
         }
         for row in comparison[comparison["cohort"] == cohort].to_dict("records")
     ]
@@ -65,10 +67,10 @@ def survival_table(out: Path) -> str:
             (crude["endpoint"] == test["endpoint"]) & (crude["stratum"] == test["stratum"])
         ]
         ratios = {
-            f"HR {row['term']}": _interval(row["hr"], row["ci_low"], row["ci_high"])
+            f"HR {row['term']}": interval_text(row["hr"], row["ci_low"], row["ci_high"])
             for row in here.to_dict("records")
         }
-        p = {"log-rank p": _p_value(test["p"])}
+        p = {"log-rank p": p_value(test["p"])}
         lines.append({"endpoint": test["endpoint"], "cohort": test["stratum"], **p, **ratios})
     return pd.DataFrame(lines).to_string(index=False, justify="left")
 
@@ -82,7 +84,7 @@ def explanations_table(out: Path) -> str:
             "map": row["map"],
             "measure": row["measure"],
             "patients": row["patients"],
-            "mean (95% CI)": _interval(row["mean"], row["ci_low"], row["ci_high"]),
+            "mean (95% CI)": interval_text(row["mean"], row["ci_low"], row["ci_high"]),
             "by chance": row["by_chance"],
         }
         for row in worth[worth["patients_of"] == "all patients"].to_dict("records")
@@ -91,10 +93,10 @@ def explanations_table(out: Path) -> str:
         {
             "measure": row["measure"],
             "patients": row["patients"],
-            "difference in SD (95% CI)": _interval(
+            "difference in SD (95% CI)": interval_text(
                 row["difference"], row["ci_low"], row["ci_high"]
             ),
-            "adjusted p": _p_value(row["p_adjusted"]),
+            "adjusted p": p_value(row["p_adjusted"]),
         }
         for row in looks.to_dict("records")
     ]
@@ -122,30 +124,8 @@ def _read(path: Path) -> pd.DataFrame:
     return pd.read_csv(path, keep_default_na=False, na_values=[""])
 
 
-def _interval(value: float, low: float, high: float) -> str:
-    if value is None or math.isnan(value):
-        return "not estimable"
-    if not low < high:
-        return f"{value:.2f} (interval not estimable)"
-    return f"{value:.2f} ({low:.2f}-{high:.2f})"
-
-
-def _signed(value: float, low: float, high: float) -> str:
-    if math.isnan(value):
-        return "not estimable"
-    if math.isnan(low):
-        return f"{value:+.2f} (interval not estimable)"
-    return f"{value:+.2f} ({low:+.2f} to {high:+.2f})"
-
-
 def _counted(row: Mapping[Hashable, Any], name: str) -> str:
     if not row[f"{name}_n"]:
         return "-"
-    interval = _interval(row[name], row[f"{name}_ci_low"], row[f"{name}_ci_high"])
+    interval = interval_text(row[name], row[f"{name}_ci_low"], row[f"{name}_ci_high"])
     return f"{row[f'{name}_k']}/{row[f'{name}_n']} {interval}"
-
-
-def _p_value(p: float) -> str:
-    if math.isnan(p):
-        return "-"
-    return "<0.001" if p < 0.001 else f"{p:.3f}"

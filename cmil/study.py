@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import pandas as pd
 
 from cmil.machines import HERE, Machines
@@ -282,7 +283,7 @@ def validate_scores(study: Study) -> pd.DataFrame:
 
     study.refuse_other_tasks("validate")
     predictions = read_predictions(study.predictions)
-    table = performance(predictions)
+    table = performance(predictions, np.random.SeedSequence(study.settings.seed))
     folder = study.out / "validation"
     stage = study.stage("validate", "validation", _of_predictions(study), {})
     outputs = [folder / "performance.csv", folder / "roc.csv"]

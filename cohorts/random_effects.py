@@ -148,7 +148,9 @@ def tau2_reml(estimates: ArrayLike, variances: ArrayLike) -> NDArray[np.float64]
     """Variance between centres by restricted maximum likelihood, at least 0.
 
     Fisher scoring from Hedges' estimate, as `metafor::rma(method = "REML")`; a step that lowers
-    the restricted likelihood is halved (Viechtbauer 2005, J Educ Behav Stat 30:261, eq. 11).
+    the restricted likelihood is halved (Viechtbauer 2005, J Educ Behav Stat 30:261, eq. 11). With
+    few centres the likelihood may have two peaks: it is climbed from 0 and from the variance of
+    the estimates also, and the highest peak is taken, where metafor stays on the first.
 
     Parameters
     ----------
@@ -160,7 +162,17 @@ def tau2_reml(estimates: ArrayLike, variances: ArrayLike) -> NDArray[np.float64]
     (...)
     """
     y, v = np.asarray(estimates, dtype=float), np.asarray(variances, dtype=float)
-    tau2 = np.maximum(0.0, y.var(axis=-1, ddof=1) - v.mean(axis=-1))
+    spread = y.var(axis=-1, ddof=1)
+    hedges = np.maximum(0.0, spread - v.mean(axis=-1))
+    peaks, heights = _climb(y, v, np.stack([hedges, np.zeros_like(hedges), spread]))
+    highest = heights.argmax(axis=0)[None]
+    return np.asarray(np.take_along_axis(peaks, highest, axis=0)[0], dtype=float)
+
+
+def _climb(
+    y: NDArray[np.float64], v: NDArray[np.float64], tau2: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Climb the restricted likelihood from each start (s, ...): where its peak is, and how high."""
     unit = v.mean(axis=-1)
     likelihood = _restricted_likelihood(y, v, tau2)
     for _ in range(_STEPS):
@@ -179,7 +191,7 @@ def tau2_reml(estimates: ArrayLike, variances: ArrayLike) -> NDArray[np.float64]
         tau2, likelihood = proposed, np.maximum(reached, likelihood)
         if np.all(moved <= _PRECISION * (unit + tau2)):
             break
-    return np.asarray(tau2, dtype=float)
+    return tau2, likelihood
 
 
 def tau2_dersimonian_laird(estimates: ArrayLike, variances: ArrayLike) -> NDArray[np.float64]:

@@ -70,7 +70,7 @@ from survival.resampling import resampled_survival
 from survival.risk_group import indicator_columns, neuroblastoma_risk_group, risk_group_covariates
 from survival.rmst import RestrictedMean, restricted_mean
 from survival.rmst_figure import restricted_mean_figure
-from survival.score_figures import forest_figure, plot_forest, plot_schoenfeld, plot_spline
+from survival.score_figures import forest_figure, plot_schoenfeld, plot_spline
 from survival.settings import SurvivalSettings
 from survival.spline import SplineEffect, spline_effect
 from survival.support import Support
@@ -153,7 +153,6 @@ __all__ = [
     "pairwise_logrank",
     "plot_brier",
     "plot_dynamic_auc",
-    "plot_forest",
     "plot_hazard_ratios",
     "plot_kaplan_meier",
     "plot_schoenfeld",

@@ -11,14 +11,13 @@ import pandas as pd
 from survival.brier import BrierScore
 from survival.decision_curve import ALL, NONE, DecisionCurve
 from survival.dynamic_auc import DynamicAuc
+from survival.figure_style import BLUE, COLOURS, DASHED, INK, PALE
+from survival.print_numbers import interval_text
 from survival.survival_calibration import SurvivalCalibration
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Okabe & Ito's: told apart with every common colour blindness and in grey.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-_INK, _PALE = "#222222", "#8a8a8a"
 _SMALL = 9
 
 
@@ -35,11 +34,11 @@ def plot_dynamic_auc(auc: DynamicAuc, unit: str, ax: "Axes") -> "Axes":
         Axes to draw on.
     """
     table = auc.table.dropna(subset=["auc"])
-    ax.axhline(0.5, color=_PALE, linewidth=0.8, linestyle=(0, (4, 3)))
-    _line_with_band(table, "time", "auc", ("ci_low", "ci_high"), _COLOURS[0], "AUC", ax)
+    ax.axhline(0.5, color=PALE, linewidth=0.8, linestyle=DASHED)
+    _line_with_band(table, "time", "auc", ("ci_low", "ci_high"), BLUE, "AUC", ax)
     ax.set(ylim=(min(0.4, float(table["ci_low"].min())) if len(table) else 0.4, 1.005))
     ax.set_xlim(left=0)
-    mean = f"mean {auc.integrated:.2f} ({auc.ci_low:.2f} to {auc.ci_high:.2f})"
+    mean = f"mean {interval_text(auc.integrated, auc.ci_low, auc.ci_high)}"
     _corner(ax, [mean, f"censoring weights: {auc.weights} cohort"], top=False)
     _axes_text(ax, f"Time ({unit})", "AUC for the event by then")
     return ax
@@ -59,8 +58,8 @@ def plot_brier(brier: BrierScore, unit: str, ax: "Axes") -> "Axes":
     """
     table = brier.table.dropna(subset=["brier"])
     limits = ("brier_ci_low", "brier_ci_high")
-    _line_with_band(table, "time", "brier", limits, _COLOURS[0], "Score", ax)
-    ax.plot(table["time"], table["null"], color=_PALE, linestyle=(0, (4, 3)), label="Kaplan-Meier")
+    _line_with_band(table, "time", "brier", limits, BLUE, "Score", ax)
+    ax.plot(table["time"], table["null"], color=PALE, linestyle=DASHED, label="Kaplan-Meier")
     ax.set_xlim(left=0)
     ax.set_ylim(bottom=0)
     whole = brier.integrated
@@ -87,12 +86,12 @@ def plot_survival_calibration(calibration: SurvivalCalibration, unit: str, ax: "
         Axes to draw on.
     """
     curve, groups = calibration.curve, calibration.groups.dropna(subset=["observed"])
-    ax.plot([0, 1], [0, 1], color=_PALE, linewidth=0.8, linestyle=(0, (4, 3)))
-    _line_with_band(curve, "predicted", "observed", ("ci_low", "ci_high"), _COLOURS[0], "Curve", ax)
+    ax.plot([0, 1], [0, 1], color=PALE, linewidth=0.8, linestyle=DASHED)
+    _line_with_band(curve, "predicted", "observed", ("ci_low", "ci_high"), BLUE, "Curve", ax)
     low, high = groups["ci_low"], groups["ci_high"]
     known = low.notna()
-    ax.vlines(groups["predicted"][known], low[known], high[known], color=_INK, linewidth=1)
-    ax.plot(groups["predicted"], groups["observed"], "s", color=_INK, markersize=4.5)
+    ax.vlines(groups["predicted"][known], low[known], high[known], color=INK, linewidth=1)
+    ax.plot(groups["predicted"], groups["observed"], "s", color=INK, markersize=4.5)
     reach = pd.concat([curve["predicted"], curve["ci_high"], groups["predicted"], high]).max()
     top = min(1.0, 1.05 * float(reach)) if reach > 0 else 1.0
     ax.set(xlim=(0, top), ylim=(0, top), aspect="equal")
@@ -119,13 +118,13 @@ def plot_survival_decision_curve(curve: DecisionCurve, unit: str, ax: "Axes") ->
     models = [name for name in curve.table["model"].unique() if name not in (ALL, NONE)]
     for place, name in enumerate(models):
         rows = curve.table[(curve.table["model"] == name) & (curve.table["flagged"] > 0)]
-        colour = _COLOURS[place % len(_COLOURS)]
+        colour = COLOURS[place % len(COLOURS)]
         _line_with_band(rows, "threshold", "net_benefit", ("ci_low", "ci_high"), colour, name, ax)
     everyone = curve.table[curve.table["model"] == ALL]
     ax.plot(
-        everyone["threshold"], everyone["net_benefit"], color=_INK, linewidth=1, label="Treat all"
+        everyone["threshold"], everyone["net_benefit"], color=INK, linewidth=1, label="Treat all"
     )
-    ax.axhline(0, color=_PALE, linewidth=1, label="Treat none")
+    ax.axhline(0, color=PALE, linewidth=1, label="Treat none")
     best = float(curve.table["ci_high"].max())
     useful = curve.table[~curve.table["model"].isin([ALL, NONE]) & (curve.table["flagged"] > 0)]
     ax.set_ylim(-0.2 * best, 1.05 * best)
@@ -155,8 +154,7 @@ def _line_with_band(
 
 
 def _estimate(table: pd.DataFrame, row: str) -> str:
-    value, low, high = (table[name][row] for name in ("value", "ci_low", "ci_high"))
-    return f"{value:.2f} ({low:.2f} to {high:.2f})"
+    return interval_text(*(table[name][row] for name in ("value", "ci_low", "ci_high")))
 
 
 def _corner(ax: "Axes", lines: Sequence[str], *, top: bool) -> None:
@@ -168,7 +166,7 @@ def _corner(ax: "Axes", lines: Sequence[str], *, top: bool) -> None:
         transform=ax.transAxes,
         va="top" if top else "bottom",
         fontsize=_SMALL,
-        color=_INK,
+        color=INK,
         linespacing=1.4,
     )
 

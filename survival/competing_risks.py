@@ -5,7 +5,6 @@ above for events that compete with it, e.g. death before metastasis.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,6 +13,7 @@ from scipy.special import ndtri
 
 from survival.cox import HazardRatio, hazard_ratio
 from survival.curves import kaplan_meier
+from survival.follow_up import Counts, count_events
 
 METHOD = (
     "Aalen-Johansen; variance of Aalen 1978 as in R's cmprsk::cuminc; "
@@ -23,16 +23,6 @@ CAUSE_SPECIFIC_METHOD = "Cox 1972, other events censored"
 
 # A difference that changes the percentage a reader takes away.
 _NOTABLE_EXCESS = 0.01
-
-
-class Counts(NamedTuple):
-    """What happens at each distinct time (T,): patients at risk just before it, and who leaves."""
-
-    time: NDArray[np.float64]
-    at_risk: NDArray[np.float64]
-    of_cause: NDArray[np.float64]
-    competing: NDArray[np.float64]
-    censored: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -164,18 +154,6 @@ def kaplan_meier_overestimate(
             "as if they could still have this one"
         )
     return Overestimate(float(at), incidence, one_minus_km, note)
-
-
-def count_events(time: ArrayLike, event: ArrayLike, cause: int) -> Counts:
-    """Count at each distinct time who is at risk, and who leaves by which kind of event."""
-    codes = np.asarray(event, dtype=np.int64)
-    distinct, position = np.unique(np.asarray(time, dtype=np.float64), return_inverse=True)
-    leaving = np.bincount(position).astype(np.float64)
-    of_cause, censored = (
-        np.bincount(position, weights=codes == code).astype(np.float64) for code in (cause, 0)
-    )
-    at_risk = leaving[::-1].cumsum()[::-1]
-    return Counts(distinct, at_risk, of_cause, leaving - of_cause - censored, censored)
 
 
 def tie_factor(tied: NDArray[np.float64], population: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -15,17 +15,13 @@ import pandas as pd
 from cohorts.errors import SettingsError
 from survival.analysis import SurvivalResults
 from survival.cutpoint import HIGH, LOW
+from survival.figure_style import COLOURS, GRID, INK, LINES
 from survival.print_numbers import estimate_text, p_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe & Ito 2008, without yellow: told apart with every common colour blindness.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#222222")
-# For grey print, where the colours of three or more groups run together.
-_STYLES = ("-", (0, (6, 1.6)), (0, (2.2, 1.2)), (0, (7, 1.4, 1.6, 1.4)))
-_INK, _GRID = "#222222", "#e6e6e6"
 _TITLE_WIDTH, _LABEL_WIDTH, _LEGEND_WIDTH = 64, 22, 66
 _MANY_CENSORED = 60
 # Height of the panel, and of each line below it, in inches.
@@ -141,7 +137,7 @@ def plot_kaplan_meier(
     ax.set_xlabel(text.x_label, parse_math=False)
     ax.tick_params(labelbottom=True)
     ax.spines[["top", "right"]].set_visible(False)
-    ax.grid(axis="y", color=_GRID, linewidth=0.6)
+    ax.grid(axis="y", color=GRID, linewidth=0.6)
     ax.set_axisbelow(True)
     _draw_legend([_legend_label(label) for label in text.labels.values()], ax)
     if text.statement:
@@ -161,7 +157,7 @@ def _draw_curve(curve: pd.DataFrame, place: int, label: str, ax: "Axes") -> None
         where="post",
         color=colour,
         linewidth=1.8,
-        linestyle=_STYLES[place % len(_STYLES)],
+        linestyle=LINES[place % len(LINES)],
         label=_legend_label(label),
     )
     censored = curve[curve["n_censored"] > 0]
@@ -189,7 +185,7 @@ def _draw_legend(labels: list[str], ax: "Axes") -> None:
         borderaxespad=0.1,
     )
     for entry in legend.get_texts():
-        entry.set(color=_INK, parse_math=False)
+        entry.set(color=INK, parse_math=False)
 
 
 def _legend_label(label: str) -> str:
@@ -234,7 +230,7 @@ def _draw_statement(statement: str, corner: tuple[str, str], ax: "Axes") -> None
         va=vertical,
         ha=horizontal,
         fontsize=9,
-        color=_INK,
+        color=INK,
         linespacing=1.4,
         parse_math=False,
         bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 2},
@@ -248,7 +244,7 @@ def _draw_numbers(at_risk: pd.DataFrame, labels: Mapping[Any, str], ax: "Axes") 
     for place, (row, group) in enumerate(zip(rows, labels, strict=True)):
         counts = at_risk[at_risk["group"] == group]
         for time, count in zip(counts["time"], counts["n_risk"], strict=True):
-            ax.text(time, row, f"{count}", ha="center", va="center", fontsize=9, color=_INK)
+            ax.text(time, row, f"{count}", ha="center", va="center", fontsize=9, color=INK)
         ax.plot(
             [-0.016, -0.016],
             [row - 0.36, row + 0.36],
@@ -259,7 +255,7 @@ def _draw_numbers(at_risk: pd.DataFrame, labels: Mapping[Any, str], ax: "Axes") 
             clip_on=False,
         )
     ax.set(ylim=(heights.sum(), 0), yticks=rows)
-    ax.set_yticklabels(wrapped, fontsize=9, color=_INK, va="center", parse_math=False)
+    ax.set_yticklabels(wrapped, fontsize=9, color=INK, va="center", parse_math=False)
     ax.set_title("Number at risk", loc="left", fontsize=9, pad=3)
     ax.tick_params(length=0, labelbottom=False, pad=11)
     ax.spines[:].set_visible(False)

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
 
 from cohorts.errors import DataError
-from survival.follow_up import FollowUp, at_risk, follow_up, group_names
+from survival.follow_up import FollowUp, at_risk, count_events, follow_up, group_names
 
 Interval = Literal["log", "log-log", "plain"]
 
@@ -71,10 +71,8 @@ def kaplan_meier(
 def curve_of(data: FollowUp, interval: Interval = "log") -> pd.DataFrame:
     """Give the `kaplan_meier` of patients already checked."""
     start = max(0.0, float(data.entry.min()))
-    distinct, position = np.unique(data.time, return_inverse=True)
-    leaving = np.bincount(position)
-    events = np.bincount(position[data.event], minlength=len(distinct))
-    n_risk = at_risk(data, distinct)
+    counts = count_events(data.time, data.event, cause=1)
+    events, n_risk = counts.of_cause, at_risk(data, counts.time)
     surviving = n_risk - events
     hazard_variance = np.divide(
         events, n_risk * surviving, out=np.full(len(events), np.nan), where=surviving > 0
@@ -84,10 +82,10 @@ def curve_of(data: FollowUp, interval: Interval = "log") -> pd.DataFrame:
     ci_low, ci_high = _limits(survival, log_error, interval)
     return pd.DataFrame(
         {
-            "time": np.append(start, distinct),
+            "time": np.append(start, counts.time),
             "n_risk": np.append(np.sum(data.entry <= start), n_risk),
             "n_event": np.append(0, events).astype(np.int64),
-            "n_censored": np.append(0, leaving - events).astype(np.int64),
+            "n_censored": np.append(0, counts.censored).astype(np.int64),
             "survival": np.append(1.0, survival),
             "std_err": np.append(0.0, survival * log_error),
             "ci_low": np.append(1.0, ci_low),

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from survival.analysis import SurvivalResults
-from survival.print_numbers import p_text
+from survival.figure_style import INK, PALE
+from survival.print_numbers import interval_text, p_value
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_INK, _PALE = "#222222", "#8a8a8a"
 # Names come from the study's tables: a "$" in one is a character, not mathematics.
 _TITLE: dict[str, Any] = {"fontsize": 11, "fontweight": "bold", "parse_math": False}
 _HEADER_WIDTH = 90
@@ -54,7 +54,7 @@ def plot_hazard_ratios(cox: pd.DataFrame, ax: "Axes") -> "Axes":
     """
     ax.set_xscale("log", base=2)
     ax.set_xlim(_ratio_limits(cox))
-    ax.axvline(1, color=_PALE, linewidth=0.8, zorder=0)
+    ax.axvline(1, color=PALE, linewidth=0.8, zorder=0)
     _print_row(ax, 0, ("", "Events / n", "HR (95 % CI)", "p"), "bold")
     y = 0
     for stratum, lines in cox.groupby("stratum", sort=False):
@@ -90,7 +90,7 @@ def _print_row(ax: "Axes", y: int, texts: tuple[str, ...], weight: str) -> None:
             transform=ax.get_yaxis_transform(),
             va="center",
             fontsize=9,
-            color=_INK,
+            color=INK,
             fontweight=weight,
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
             parse_math=False,
@@ -100,25 +100,23 @@ def _print_row(ax: "Axes", y: int, texts: tuple[str, ...], weight: str) -> None:
 def _ratio_texts(line: "pd.Series") -> tuple[str, ...]:
     label = f"   {line['term']}{', adjusted' if line['adjusted_for'] else ''}"
     counts = f"{line['events']} / {line['n']}"
-    if pd.isna(line["hr"]):
-        return label, counts, "not estimable"
-    ratio = f"{line['hr']:.2f} ({line['ci_low']:.2f} to {line['ci_high']:.2f})"
-    return label, counts, ratio, p_text(line["p"]).removeprefix("= ")
+    ratio = interval_text(line["hr"], line["ci_low"], line["ci_high"])
+    return label, counts, ratio, "" if pd.isna(line["hr"]) else p_value(line["p"])
 
 
 def _draw_ratio(ax: "Axes", y: int, line: "pd.Series") -> None:
     if pd.isna(line["hr"]):
         return
     low, high = ax.get_xlim()
-    filled = "white" if line["adjusted_for"] else _INK
-    ax.plot([line["ci_low"], line["ci_high"]], [y, y], color=_INK, linewidth=1.3)
-    ax.plot(line["hr"], y, "s", color=_INK, markerfacecolor=filled, markersize=6)
+    filled = "white" if line["adjusted_for"] else INK
+    ax.plot([line["ci_low"], line["ci_high"]], [y, y], color=INK, linewidth=1.3)
+    ax.plot(line["hr"], y, "s", color=INK, markerfacecolor=filled, markersize=6)
     for end, marker, beyond in (
         (low, "<", line["ci_low"] < low),
         (high, ">", line["ci_high"] > high),
     ):
         if beyond:
-            ax.plot(end, y, marker, color=_INK, markersize=6, clip_on=False)
+            ax.plot(end, y, marker, color=INK, markersize=6, clip_on=False)
 
 
 def _sentence(text: str) -> str:

@@ -1,7 +1,7 @@
 """Time under observation of patients, checked; ties and risk sets as R's survival sees them."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -35,6 +35,16 @@ class FollowUp:
     def of(self, members: NDArray[np.bool_]) -> "FollowUp":
         """Keep some of the patients."""
         return FollowUp(self.time[members], self.event[members], self.entry[members])
+
+
+class Counts(NamedTuple):
+    """What happens at each distinct time (T,): patients at risk just before it, and who leaves."""
+
+    time: NDArray[np.float64]
+    at_risk: NDArray[np.float64]
+    of_cause: NDArray[np.float64]
+    competing: NDArray[np.float64]
+    censored: NDArray[np.float64]
 
 
 def follow_up(time: ArrayLike, event: ArrayLike, entry: ArrayLike | None = None) -> FollowUp:
@@ -78,6 +88,18 @@ def at_risk(data: FollowUp, at: ArrayLike) -> NDArray[np.int64]:
     started = np.searchsorted(np.sort(data.entry), at, side="left")
     left = np.searchsorted(np.sort(data.time), at, side="left")
     return np.asarray(started - left, dtype=np.int64)
+
+
+def count_events(time: ArrayLike, event: ArrayLike, cause: int) -> Counts:
+    """Count at each distinct time who is at risk, and who leaves by which kind of event."""
+    codes = np.asarray(event, dtype=np.int64)
+    distinct, position = np.unique(np.asarray(time, dtype=np.float64), return_inverse=True)
+    leaving = np.bincount(position).astype(np.float64)
+    of_cause, censored = (
+        np.bincount(position, weights=codes == code).astype(np.float64) for code in (cause, 0)
+    )
+    at_risk = leaving[::-1].cumsum()[::-1]
+    return Counts(distinct, at_risk, of_cause, leaving - of_cause - censored, censored)
 
 
 def group_names(group: ArrayLike) -> list[Any]:

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from survival.centres import CentreHazards
+from survival.figure_style import BLUE, INK, PALE
+from survival.print_numbers import interval_text, p_text, p_value
 from survival.subgroups import SubgroupHazards
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_INK, _PALE, _BLUE = "#222222", "#8a8a8a", "#0072B2"
 _WIDEST_RATIO = 20.0
 _TICKS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
 # Inches: the width of the figure, where the axes begin and end, and where columns of text start.
@@ -25,7 +26,7 @@ _WIDTH, _FROM, _TO = 9.2, 3.35, 5.75
 _LABEL_AT, _COUNTS_AT, _RATIO_AT, _LAST_AT = 0.1, 2.35, 5.95, 7.7
 _ROW, _HEAD, _FOOT, _FOOT_LINE = 0.25, 0.5, 0.62, 0.18
 _LABEL_WIDTH, _NOTE_WIDTH, _TITLE_WIDTH = 32, 104, 88
-_FONT: dict[str, Any] = {"fontsize": 9, "color": _INK, "va": "center", "parse_math": False}
+_FONT: dict[str, Any] = {"fontsize": 9, "color": INK, "va": "center", "parse_math": False}
 
 
 @dataclass(frozen=True)
@@ -72,9 +73,9 @@ def centre_forest_figure(hazards: CentreHazards, term: str, title: str = "") -> 
     notes = [str(pooled["method"])]
     if pd.notna(pooled["i2"]):
         notes[0] += f"; I² {pooled['i2']:.0f}%, τ² {pooled['tau2']:.3f}, heterogeneity p "
-        notes[0] += _p_text(pooled["q_p"])
+        notes[0] += p_text(pooled["q_p"])
     notes += [str(pooled["note"])] if pooled["note"] else []
-    return _figure(rows, ("Centre", "Events / n", "HR (95% CI)", "Weight"), term, title, notes)
+    return ratio_figure(rows, ("Centre", "Events / n", "HR (95% CI)", "Weight"), term, title, notes)
 
 
 def centre_rows(hazards: CentreHazards) -> list[ForestRow]:
@@ -103,7 +104,7 @@ def centre_rows(hazards: CentreHazards) -> list[ForestRow]:
             pooled["hr"],
             pooled["ci_low"],
             pooled["ci_high"],
-            f"p {_p_text(pooled['p'])}",
+            f"p {p_text(pooled['p'])}",
             "diamond",
         )
     )
@@ -129,7 +130,7 @@ def subgroup_forest_figure(hazards: SubgroupHazards, term: str, title: str = "")
     """
     rows = subgroup_rows(hazards)
     columns = ("Subgroup", "Events / n", "HR (95% CI)", "p interaction")
-    return _figure(rows, columns, term, title, [hazards.note] if hazards.note else [])
+    return ratio_figure(rows, columns, term, title, [hazards.note] if hazards.note else [])
 
 
 def subgroup_rows(hazards: SubgroupHazards) -> list[ForestRow]:
@@ -180,7 +181,7 @@ def plot_forest(rows: list[ForestRow], columns: tuple[str, str, str, str], ax: "
         min(max([2.0, *limits]) * 1.15, _WIDEST_RATIO),
     )
     ax.set(ylim=(len(rows) + 0.6, -0.6), yticks=[])
-    ax.axvline(1, color=_PALE, linewidth=0.8, zorder=0)
+    ax.axvline(1, color=PALE, linewidth=0.8, zorder=0)
     low, high = ax.get_xlim()
     ax.set_xticks(ticks := [tick for tick in _TICKS if low <= tick <= high])
     ax.set_xticklabels([f"{tick:g}" for tick in ticks])
@@ -194,18 +195,19 @@ def plot_forest(rows: list[ForestRow], columns: tuple[str, str, str, str], ax: "
             _draw_interval(ax, y, row)
     for y, row in enumerate(rows, start=1):
         if row.shape == "diamond":
-            ax.axhline(y - 0.55, color=_PALE, linewidth=0.6)
-            ax.axvline(row.hr, color=_BLUE, linewidth=0.8, linestyle=(0, (3, 3)), zorder=0)
+            ax.axhline(y - 0.55, color=PALE, linewidth=0.6)
+            ax.axvline(row.hr, color=BLUE, linewidth=0.8, linestyle=(0, (3, 3)), zorder=0)
     return ax
 
 
-def _figure(
+def ratio_figure(
     rows: list[ForestRow],
     columns: tuple[str, str, str, str],
     term: str,
     title: str,
     notes: list[str],
 ) -> "Figure":
+    """Make a figure of `plot_forest`, with what the ratio is of, a title and notes below."""
     from matplotlib.figure import Figure
 
     lines = [line for note in notes for line in textwrap.wrap(note, _NOTE_WIDTH)]
@@ -236,7 +238,7 @@ def _figure(
             (0.12 + _FOOT_LINE * place) / height,
             line,
             fontsize=8,
-            color=_INK,
+            color=INK,
             parse_math=False,
         )
     return figure
@@ -253,16 +255,17 @@ def _print_row(ax: "Axes", y: int, texts: tuple[str, str, str, str], weight: str
 
 def _draw_interval(ax: "Axes", y: int, row: ForestRow) -> None:
     low, high = ax.get_xlim()
-    start, end = max(row.ci_low, low), min(row.ci_high, high)
+    start, end = (min(max(limit, low), high) for limit in (row.ci_low, row.ci_high))
     if row.shape == "diamond":
         corners = [(start, y), (row.hr, y - 0.3), (end, y), (row.hr, y + 0.3)]
-        ax.fill(*zip(*corners, strict=True), color=_BLUE, linewidth=0)
+        ax.fill(*zip(*corners, strict=True), color=BLUE, linewidth=0)
     elif row.shape == "interval":
-        ax.plot([start, end], [y, y], color=_BLUE, linewidth=3, solid_capstyle="butt")
+        ax.plot([start, end], [y, y], color=BLUE, linewidth=3, solid_capstyle="butt")
     else:
-        ax.plot([start, end], [y, y], color=_INK, linewidth=1.2)
-        ax.plot(row.hr, y, "s", color=_INK, markersize=3 + 6 * row.size**0.5)
-    colour = _INK if row.shape == "square" else _BLUE
+        ax.plot([start, end], [y, y], color=INK, linewidth=1.2)
+        if low < row.hr < high:
+            ax.plot(row.hr, y, "s", color=INK, markersize=3 + 6 * row.size**0.5)
+    colour = INK if row.shape == "square" else BLUE
     for at, marker, beyond in ((low, "<", row.ci_low < low), (high, ">", row.ci_high > high)):
         if beyond:
             ax.plot(at, y, marker, color=colour, markersize=6, clip_on=False)
@@ -271,25 +274,16 @@ def _draw_interval(ax: "Axes", y: int, row: ForestRow) -> None:
 def _ratio_text(row: ForestRow) -> str:
     if row.shape == "header":
         return ""
-    if math.isnan(row.hr):
-        return "not estimable"
     if row.shape == "interval":
         return f"{row.ci_low:.2f} to {row.ci_high:.2f}"
-    return f"{row.hr:.2f} ({row.ci_low:.2f} to {row.ci_high:.2f})"
+    return interval_text(row.hr, row.ci_low, row.ci_high)
 
 
 def _interaction_text(p: float, p_holm: float) -> str:
-    if math.isnan(p):
-        return "not estimable"
-    plain, corrected = (_p_text(value).removeprefix("= ") for value in (p, p_holm))
-    return f"{plain} (Holm {corrected})" if p_holm != p else plain
+    if math.isnan(p) or p_holm == p:
+        return p_value(p)
+    return f"{p_value(p)} (Holm {p_value(p_holm)})"
 
 
 def _fitted(label: str) -> str:
     return label if len(label) <= _LABEL_WIDTH else f"{label[: _LABEL_WIDTH - 3]}..."
-
-
-def _p_text(p: float) -> str:
-    if p < 0.001:
-        return "< 0.001"
-    return f"= {p:.3f}" if p < 0.1 else f"= {p:.2f}"

@@ -8,7 +8,8 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import chdtrc
 
-from survival.competing_risks import count_events, tie_factor
+from survival.competing_risks import tie_factor
+from survival.follow_up import count_events
 
 METHOD = "Gray's test (Gray 1988), as in R's cmprsk::cuminc"
 

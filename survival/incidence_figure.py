@@ -10,15 +10,13 @@ import pandas as pd
 
 from cohorts.errors import SettingsError
 from survival.competing_analysis import CompetingRisks
+from survival.figure_style import COLOURS, GRID, INK, LINES
+from survival.print_numbers import NOT_ESTIMABLE, p_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe & Ito 2008, without yellow: told apart with every common colour blindness.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#222222")
-_STYLES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
-_INK, _GRID = "#222222", "#e6e6e6"
 _TITLE_WIDTH = 64
 _WIDTH, _PANEL, _LINE = 6.4, 4.2, 0.19
 # Height of a line of the tests, in heights of the panel.
@@ -79,9 +77,9 @@ def plot_incidence(
     curves, at_risk = results.incidence, results.numbers_at_risk
     events = curves["event"].drop_duplicates().tolist()
     unlabelled = set(curves["group"]) - set(labels)
-    if unlabelled or len(labels) > len(COLOURS) or len(events) > len(_STYLES):
+    if unlabelled or len(labels) > len(COLOURS) or len(events) > len(LINES):
         raise SettingsError(
-            f"labels: give one to each group, of at most {len(COLOURS)} groups and {len(_STYLES)} "
+            f"labels: give one to each group, of at most {len(COLOURS)} groups and {len(LINES)} "
             f"events; without: {', '.join(sorted(unlabelled)) or 'none'}"
         )
     for place, group in enumerate(labels):
@@ -99,7 +97,7 @@ def plot_incidence(
     ax.set_ylabel("Cumulative incidence")
     ax.tick_params(labelbottom=True)
     ax.spines[["top", "right"]].set_visible(False)
-    ax.grid(axis="y", color=_GRID, linewidth=0.6)
+    ax.grid(axis="y", color=GRID, linewidth=0.6)
     ax.set_axisbelow(True)
     _draw_legend(list(labels.values()), events, ax)
     _draw_tests(results.gray, ax)
@@ -119,7 +117,7 @@ def _draw_curve(curve: pd.DataFrame, place: int, line: int, ax: "Axes") -> None:
         where="post",
         color=colour,
         linewidth=1.8 if line == 0 else 1.3,
-        linestyle=_STYLES[line],
+        linestyle=LINES[line],
     )
 
 
@@ -129,11 +127,11 @@ def _draw_legend(groups: Sequence[str], events: Sequence[str], ax: "Axes") -> No
 
     entries = []
     for group, event, colour, style in zip_longest(
-        groups, events, COLOURS[: len(groups)], _STYLES[: len(events)]
+        groups, events, COLOURS[: len(groups)], LINES[: len(events)]
     ):
         # A legend fills its columns from top to bottom; the shorter line ends in blanks.
         upper = Line2D([], [], color=colour, lw=4 if group else 0)
-        lower = Line2D([], [], color=_INK, lw=1.5 if event else 0, ls=style or "-")
+        lower = Line2D([], [], color=INK, lw=1.5 if event else 0, ls=style or "-")
         entries += [(upper, group or ""), (lower, event or "")]
     handles, names = zip(*entries, strict=True)
     legend = ax.legend(
@@ -150,7 +148,7 @@ def _draw_legend(groups: Sequence[str], events: Sequence[str], ax: "Axes") -> No
         borderaxespad=0.1,
     )
     for entry in legend.get_texts():
-        entry.set(color=_INK, parse_math=False)
+        entry.set(color=INK, parse_math=False)
 
 
 def _draw_tests(gray: pd.DataFrame, ax: "Axes") -> None:
@@ -163,7 +161,7 @@ def _draw_tests(gray: pd.DataFrame, ax: "Axes") -> None:
         transform=ax.transAxes,
         va="top",
         fontsize=9,
-        color=_INK,
+        color=INK,
         linespacing=1.4,
         parse_math=False,
         bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 2},
@@ -171,12 +169,8 @@ def _draw_tests(gray: pd.DataFrame, ax: "Axes") -> None:
 
 
 def _test_text(test: "pd.Series") -> str:
-    if pd.isna(test["p"]):
-        return f"{test['event']}: not estimable"
     p = float(test["p"])
-    if p < 0.001:
-        return f"{test['event']}: p < 0.001"
-    return f"{test['event']}: p = {p:.3f}" if p < 0.1 else f"{test['event']}: p = {p:.2f}"
+    return f"{test['event']}: {NOT_ESTIMABLE if np.isnan(p) else f'p {p_text(p)}'}"
 
 
 def _draw_numbers(at_risk: pd.DataFrame, labels: Mapping[str, str], ax: "Axes") -> None:
@@ -184,7 +178,7 @@ def _draw_numbers(at_risk: pd.DataFrame, labels: Mapping[str, str], ax: "Axes") 
     for row, group in enumerate(labels):
         counts = at_risk[at_risk["group"] == group]
         for time, count in zip(counts["time"], counts["n_risk"], strict=True):
-            ax.text(time, row, f"{count}", ha="center", va="center", fontsize=9, color=_INK)
+            ax.text(time, row, f"{count}", ha="center", va="center", fontsize=9, color=INK)
         ax.plot(
             [-0.016, -0.016],
             [row - 0.36, row + 0.36],
@@ -195,7 +189,7 @@ def _draw_numbers(at_risk: pd.DataFrame, labels: Mapping[str, str], ax: "Axes") 
             clip_on=False,
         )
     ax.set(ylim=(len(names) - 0.5, -0.5), yticks=range(len(names)))
-    ax.set_yticklabels(names, fontsize=9, color=_INK, va="center", parse_math=False)
+    ax.set_yticklabels(names, fontsize=9, color=INK, va="center", parse_math=False)
     ax.set_title("Number at risk, free of any event", loc="left", fontsize=9, pad=3)
     ax.tick_params(length=0, labelbottom=False, pad=11)
     ax.spines[:].set_visible(False)

@@ -2,6 +2,7 @@
 
 Rows are sorted by stratum and time once (`risk_sets`); sums over a risk set are then differences
 of one cumulative sum: a likelihood of n patients costs n steps, whatever the number of events.
+`survival.weighted_cox` fits many weighted samples at once on the same `RiskSets`.
 """
 
 from dataclasses import dataclass

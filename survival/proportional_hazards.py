@@ -9,7 +9,7 @@ from scipy.special import ndtri
 
 from survival.cox_model import CoxModel, chi_squared
 from survival.partial_likelihood import Floats, risk_set_covariances, risk_sets
-from survival.spline import restricted_cubic_spline
+from survival.spline_basis import restricted_cubic_spline
 
 Transform = Literal["km", "identity", "log", "rank"]
 

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from survival.follow_up import follow_up
+from survival.product_limit import event_curve
 
 
 def resampled_survival(
@@ -26,12 +27,5 @@ def resampled_survival(
         Survival (B, k).
     """
     data = follow_up(time, event)
-    order = np.argsort(data.time, kind="stable")
-    distinct, first = np.unique(data.time[order], return_index=True)
-    sampled = counts[:, order]
-    leaving = np.add.reduceat(sampled, first, axis=1)
-    n_risk = leaving[:, ::-1].cumsum(axis=1)[:, ::-1]
-    events = np.add.reduceat(sampled * data.event[order], first, axis=1)
-    survival = np.cumprod(1 - events / np.maximum(n_risk, 1), axis=1)
-    from_start = np.concatenate([np.ones((len(counts), 1)), survival], axis=1)
-    return np.asarray(from_start[:, np.searchsorted(distinct, at, side="right")])
+    curve = event_curve(data.time, data.event.astype(np.float64), counts)
+    return curve.at(np.asarray(at, dtype=np.float64))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from survival.curve_figures import COLOURS
+from survival.figure_style import COLOURS, DASHED, INK
 from survival.print_numbers import estimate_text, p_text
 from survival.rmst import RestrictedMean
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_INK, _LOST = "#222222", "#f0f0f0"
+_LOST = "#f0f0f0"
 _MOST_COLUMNS, _PANEL_WIDTH, _PANEL_HEIGHT = 3, 3.3, 3.0
 # Letters of the lines below, per inch.
 _LETTERS = 13.5
@@ -67,7 +67,7 @@ def restricted_mean_figure(
         "\n".join(lines),
         va="bottom",
         fontsize=9,
-        color=_INK,
+        color=INK,
         linespacing=1.35,
         parse_math=False,
     )
@@ -93,10 +93,10 @@ def plot_restricted_mean(
         Axes to draw on.
     """
     ax.step(curve["time"], curve["survival"], where="post", color=colour, linewidth=1.6)
-    ax.axvline(tau, color=_INK, linewidth=0.8, linestyle=(0, (4, 3)))
+    ax.axvline(tau, color=INK, linewidth=0.8, linestyle=DASHED)
     ax.set(xlim=(0, _WIDEST * tau), ylim=(0, 1))
     ax.spines[["top", "right"]].set_visible(False)
-    style: dict[str, Any] = {"fontsize": 9, "color": _INK}
+    style: dict[str, Any] = {"fontsize": 9, "color": INK}
     if mean["note"]:
         ax.text(0.06 * tau, 0.06, "not estimable", va="bottom", **style)
         return ax

@@ -7,18 +7,11 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.special import ndtri
 
-from cohorts.errors import SettingsError
 from survival.cox_design import NotEstimableError
 from survival.cox_model import ChiSquared, fit_cox, wald_test
 from survival.partial_likelihood import Floats
+from survival.spline_basis import knots_at_quantiles, restricted_cubic_spline
 
-# Harrell 2015, Regression Modeling Strategies, table 2.3.
-_QUANTILES = {
-    3: (0.1, 0.5, 0.9),
-    4: (0.05, 0.35, 0.65, 0.95),
-    5: (0.05, 0.275, 0.5, 0.725, 0.95),
-}
-_SMALL = 100
 _Z = float(ndtri(0.975))
 _CURVE_POINTS = 101
 
@@ -134,46 +127,3 @@ def spline_effect(
 def _refuse_tied(knots: Floats) -> None:
     if len(np.unique(knots)) < len(knots):
         raise NotEstimableError(f"the score has too few values for {len(knots)} knots")
-
-
-def knots_at_quantiles(values: Floats, n_knots: int) -> Floats:
-    """Place 3 to 5 knots at Harrell's quantiles; equals R's `Hmisc::rcspline.eval(knots.only)`.
-
-    Below 100 values the outer knots are the 5th smallest and the 5th largest.
-
-    Raises
-    ------
-    SettingsError
-        If there is no rule for that number of knots.
-    """
-    if n_knots not in _QUANTILES:
-        raise SettingsError(f"{n_knots} knots: give 3, 4 or 5")
-    knots = np.quantile(values, _QUANTILES[n_knots])
-    if len(values) < _SMALL and len(values) > 2 * n_knots:
-        ordered = np.sort(values)
-        knots[0], knots[-1] = ordered[4], ordered[-5]
-    return knots
-
-
-def restricted_cubic_spline(values: Floats, knots: Floats) -> Floats:
-    """Basis of cubic splines that are linear beyond the outer knots (n, k - 1), the line first.
-
-    Stone & Koo 1985; equals R's `Hmisc::rcspline.eval(inclx = TRUE, norm = 2)`.
-
-    Parameters
-    ----------
-    values
-        Points (n,).
-    knots
-        Increasing knots (k,), at least 3.
-    """
-    first, before, last = knots[0], knots[-2], knots[-1]
-
-    def cube(knot: float) -> Floats:
-        return np.maximum(values - knot, 0.0) ** 3
-
-    curved = [
-        cube(knot) + ((before - knot) * cube(last) - (last - knot) * cube(before)) / (last - before)
-        for knot in knots[:-2]
-    ]
-    return np.column_stack([values, *(column / (last - first) ** 2 for column in curved)])

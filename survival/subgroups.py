@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from cohorts.errors import DataError
 from survival.cox import CoxRegression, cox_regression
 from survival.cox_model import chi_squared, fit_cox
+from survival.multiplicity import adjusted_p
 
 METHOD = "likelihood ratio, each level with its own baseline hazard; Holm over the subgroups"
 
@@ -92,7 +93,7 @@ def subgroup_hazard_ratios(
     interactions = pd.DataFrame(
         tests, columns=["subgroup", "chi2", "df", "p", "missing", "method", "note"]
     )
-    interactions.insert(4, "p_holm", _holm(interactions["p"].astype(np.float64)))
+    interactions.insert(4, "p_holm", adjusted_p(interactions["p"], "holm"))
     tested = int(interactions["p"].notna().sum())
     note = (
         f"{tested} interaction tests: where no ratio differs, {1 - 0.95**tested:.0%} of studies "
@@ -152,10 +153,3 @@ def _interaction(data: pd.DataFrame, fits: dict[str, CoxRegression]) -> dict[str
     out = [level for level in fits if level not in models]
     note = f"without {', '.join(out)}: no maximum likelihood estimate" if out else ""
     return test._asdict() | {"note": note}
-
-
-def _holm(p: "pd.Series[float]") -> "pd.Series[float]":
-    """Adjust by Holm 1979, as `p.adjust(p, "holm")`; what is missing is no test."""
-    known = p.dropna().sort_values()
-    factor = np.arange(len(known), 0, -1)
-    return (known * factor).cummax().clip(upper=1.0).reindex(p.index)

@@ -17,11 +17,11 @@ from survival.product_limit import (
     event_curve,
     event_influence,
 )
+from survival.spline_basis import distinct_knots, restricted_cubic_spline
 from survival.support import SUPPORT, Support
 from survival.weighted_cox import fit_weighted_cox, risk_by
 
 _MEASURES = ("ICI", "E50", "E90")
-_KNOTS = (0.1, 0.5, 0.9)
 _GRID = 50
 # Risks of exactly 0 and 1 have no complementary log-log.
 _EDGE = 1e-8
@@ -182,11 +182,11 @@ def _smooth(
 ) -> tuple[pd.DataFrame, pd.DataFrame, str]:
     """Curve with its band, distances with their intervals, and a note."""
     transformed = _cloglog(risk)
-    knots = np.unique(np.quantile(transformed, _KNOTS))
-    basis = _spline(transformed, knots)
+    knots = distinct_knots(transformed, 3)
+    basis = restricted_cubic_spline(transformed, knots)
     first, last = np.quantile(risk, [0.01, 0.99])
     grid = np.linspace(first, last, _GRID)
-    wanted = np.concatenate([basis, _spline(_cloglog(grid), knots)])
+    wanted = np.concatenate([basis, restricted_cubic_spline(_cloglog(grid), knots)])
 
     def observed(weights: FloatArray) -> tuple[FloatArray, FloatArray]:
         drawn = risk_by(fit_weighted_cox(basis, time, event, weights), wanted, horizon)
@@ -268,18 +268,3 @@ def _unknown(name: str) -> pd.DataFrame:
 
 def _cloglog(risk: FloatArray) -> FloatArray:
     return np.asarray(np.log(-np.log1p(-np.clip(risk, _EDGE, 1 - _EDGE))))
-
-
-def _spline(values: FloatArray, knots: FloatArray) -> FloatArray:
-    """Restricted cubic spline (n, knots - 1), linear beyond the knots: `Hmisc::rcspline.eval`."""
-    if len(knots) < 3:
-        return values[:, None]
-    last, gap = knots[-1], knots[-1] - knots[-2]
-    cubes = np.maximum(values[:, None] - knots, 0) ** 3
-    bent = [
-        cubes[:, j]
-        - cubes[:, -2] * (last - knots[j]) / gap
-        + cubes[:, -1] * (knots[-2] - knots[j]) / gap
-        for j in range(len(knots) - 2)
-    ]
-    return np.column_stack([values, *bent]) if bent else values[:, None]

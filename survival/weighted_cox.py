@@ -1,6 +1,8 @@
 """Cox regression of many weighted samples at once, for everything that is bootstrapped.
 
-A bootstrap sample is a row of weights, so a thousand refits are a few matrix products.
+A bootstrap sample is a row of weights, so a thousand refits are a few matrix products. Who is at
+risk when, and how ties count, is that of `survival.partial_likelihood`, which evaluates one fit
+with strata and delayed entry: its sums run over the rows of one sample, those here over all.
 """
 
 from dataclasses import dataclass
@@ -8,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from survival.partial_likelihood import RiskSets, risk_sets
 from survival.product_limit import FloatArray
 
 _STEPS = 30
@@ -45,18 +48,11 @@ class WeightedCox:
 
 @dataclass(frozen=True)
 class _Design:
-    """Patients by time, and the rows of their events; see `_evaluate`."""
+    """Patients in the order of `sets`: covariates (n, p) and their products (n, p * p)."""
 
+    sets: RiskSets
     x: FloatArray
     squares: FloatArray
-    event: FloatArray
-    first: NDArray[np.intp]
-    rows: NDArray[np.intp]
-    block: NDArray[np.intp]
-    tied_before: FloatArray
-    tied: FloatArray
-    rows_to: NDArray[np.intp]
-    rows_from: NDArray[np.intp]
 
 
 def fit_weighted_cox(
@@ -75,11 +71,12 @@ def fit_weighted_cox(
     weights
         Weight of each patient in each sample (samples, n).
     """
-    order = np.argsort(time, kind="stable")
+    sets = risk_sets(time, event)
     means, scale = covariates.mean(axis=0), covariates.std(axis=0)
     scale = np.where(scale > 0, scale, 1.0)
-    design = _design((covariates[order] - means) / scale, time[order], event[order])
-    drawn = weights[:, order]
+    x = (covariates[sets.order] - means) / scale
+    design = _Design(sets, x, (x[:, :, None] * x[:, None, :]).reshape(len(x), -1))
+    drawn = weights[:, sets.order]
     samples, p = len(weights), covariates.shape[1]
     accepted = np.zeros((samples, p))
     null, gradient, information, hazards = _evaluate(design, drawn, accepted)
@@ -116,7 +113,7 @@ def fit_weighted_cox(
         null,
         reached,
         means,
-        time[order][design.rows],
+        sets.time[sets.deaths],
         hazards,
     )
 
@@ -137,64 +134,49 @@ def risk_by(fit: WeightedCox, covariates: FloatArray, horizon: float) -> FloatAr
     return np.asarray(-np.expm1(-hazard * np.exp(fit.coefficients @ (covariates - fit.means).T)))
 
 
-def _design(x: FloatArray, time: FloatArray, event: FloatArray) -> _Design:
-    _, first, group = np.unique(time, return_index=True, return_inverse=True)
-    rows = np.flatnonzero(event == 1)
-    block = group[rows]
-    tied = np.bincount(block, minlength=len(first))
-    begin = np.concatenate([[0], np.cumsum(tied)])
-    return _Design(
-        x,
-        (x[:, :, None] * x[:, None, :]).reshape(len(x), -1),
-        event,
-        first,
-        rows,
-        block,
-        (np.arange(len(rows)) - begin[block]) / np.maximum(tied[block], 1),
-        np.maximum(tied, 1).astype(np.float64),
-        begin[group + 1],
-        begin[group],
-    )
-
-
 def _evaluate(
     design: _Design, weights: FloatArray, coefficients: FloatArray
 ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
     """Log likelihood, gradient, information and baseline hazard at each sample's coefficients."""
+    sets = design.sets
     linear = coefficients @ design.x.T
     hazard = weights * np.exp(np.clip(linear, -50, 50))
-    of_event = weights * design.event
-    share = (np.add.reduceat(of_event, design.first, axis=1) / design.tied)[:, design.block]
-    at_risk = _at_events(design, hazard)
+    dying = weights[:, sets.deaths]
+    mean_weight = np.add.reduceat(dying, sets.time_start, axis=1) / np.bincount(sets.death_time)
+    share = mean_weight[:, sets.death_time]
+    at_risk = _at_events(sets, hazard)
     counts = share > 0
     increments = np.divide(share, at_risk, out=np.zeros_like(share), where=counts)
     logs = np.log(at_risk, out=np.zeros_like(share), where=counts)
-    likelihood = (of_event * linear).sum(axis=1) - (share * logs).sum(axis=1)
-    passed = hazard * _expected(design, increments)
-    gradient = (of_event - passed) @ design.x
+    likelihood = (dying * linear[:, sets.deaths]).sum(axis=1) - (share * logs).sum(axis=1)
+    passed = hazard * _expected(sets, increments)
+    gradient = dying @ design.x[sets.deaths] - passed @ design.x
     samples, p = coefficients.shape
     information = (passed @ design.squares).reshape(samples, p, p)
     root = np.sqrt(np.divide(increments, at_risk, out=np.zeros_like(share), where=counts))
-    means = np.stack([_at_events(design, hazard * column) * root for column in design.x.T], axis=1)
+    means = np.stack([_at_events(sets, hazard * column) * root for column in design.x.T], axis=1)
     return likelihood, gradient, information - means @ means.transpose(0, 2, 1), increments
 
 
-def _at_events(design: _Design, values: FloatArray) -> FloatArray:
+def _at_events(sets: RiskSets, values: FloatArray) -> FloatArray:
     """Sum over the risk set of each event, less Efron's share of those tied before it."""
-    risk_set = values[:, ::-1].cumsum(axis=1)[:, ::-1][:, design.first]
-    if not design.tied_before.any():
-        return np.asarray(risk_set[:, design.block])
-    tied = np.add.reduceat(values * design.event, design.first, axis=1)
-    return np.asarray(risk_set[:, design.block] - design.tied_before * tied[:, design.block])
+    later = values[:, ::-1].cumsum(axis=1)[:, ::-1]
+    sums = later[:, sets.first[sets.death_time]]
+    if sets.fraction.any():
+        tied = np.add.reduceat(values[:, sets.deaths], sets.time_start, axis=1)
+        sums -= sets.fraction * tied[:, sets.death_time]
+    return np.asarray(sums)
 
 
-def _expected(design: _Design, increments: FloatArray) -> FloatArray:
+def _expected(sets: RiskSets, increments: FloatArray) -> FloatArray:
     """Cumulative baseline hazard that each patient has passed, by Efron's shares (samples, n)."""
+    at_times = np.add.reduceat(increments, sets.time_start, axis=1)
     start = np.zeros((len(increments), 1))
-    passed = np.concatenate([start, increments.cumsum(axis=1)], axis=1)[:, design.rows_to]
-    tied = np.concatenate([start, (increments * design.tied_before).cumsum(axis=1)], axis=1)
-    own = tied[:, design.rows_to] - tied[:, design.rows_from]
-    return np.asarray(passed - design.event * own)
+    passed = np.concatenate([start, at_times.cumsum(axis=1)], axis=1)[:, sets.seen_to]
+    if sets.fraction.any():
+        own = np.add.reduceat(increments * sets.fraction, sets.time_start, axis=1)
+        passed[:, sets.deaths] -= own[:, sets.death_time]
+    return np.asarray(passed)
 
 
 def _newton(gradient: FloatArray, information: FloatArray) -> tuple[FloatArray, NDArray[np.bool_]]:

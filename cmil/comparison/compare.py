@@ -2,16 +2,16 @@
 
 import math
 
+import numpy as np
 import pandas as pd
 
-from cmil.validation import cohorts_of
-from cmil.validation.auc_difference import auc_difference, holm
-from cmil.validation.discrimination import auc_delong
+from cmil.validation import cohort_auc, cohorts_of
+from cmil.validation.auc_difference import auc_difference
+from cmil.validation.discrimination import FEWEST, too_few
 from cohorts.errors import DataError
+from survival.multiplicity import adjusted_p
 
 MODEL, AGGREGATOR, BASELINE = "model", "aggregator", "baseline"
-ONE_LABEL = "one label only: AUC not estimable"
-FEW = "fewer than 2 patients of a label: interval and p not estimable"
 NO_SPREAD = "difference without spread: interval and p not estimable"
 
 COLUMNS = (
@@ -33,7 +33,7 @@ COLUMNS = (
 )
 
 
-def compare(scores: pd.DataFrame) -> pd.DataFrame:
+def compare(scores: pd.DataFrame, seed: np.random.SeedSequence) -> pd.DataFrame:
     """Give every model's AUC, and what the study's model has more of it, cohort by cohort.
 
     Parameters
@@ -42,12 +42,15 @@ def compare(scores: pd.DataFrame) -> pd.DataFrame:
         One row a patient and model: `patient_id, centre, split, score_kind, label, model, role,
         score, model_digest`. Of `role` "model" there is one model, the study's; the others are of
         role "aggregator" or "baseline".
+    seed
+        Of the bootstrap of cohorts with few patients of a label.
 
     Returns
     -------
     DataFrame
         One row a cohort and model, in the order of `scores`, the study's model first: `cohort,
-        model, role, patients, positives`; `auc, auc_ci_low, auc_ci_high` (DeLong); `difference`,
+        model, role, patients, positives`; `auc, auc_ci_low, auc_ci_high`, as in
+        `performance`; `difference`,
         the AUC of the study's model less this one's, with `_ci_low`, `_ci_high` and `p` (DeLong,
         paired) and `p_holm` (Holm, over all differences of the table); `note`, which says why a
         number is missing; `model_digest`.
@@ -71,9 +74,9 @@ def compare(scores: pd.DataFrame) -> pd.DataFrame:
         reference = patients.set_index("patient_id")
         for name in order:
             theirs = _aligned(reference, cohorts[name].get(cohort), name)
-            rows.append({"cohort": cohort, **_row(reference, theirs)})
+            rows.append({"cohort": cohort, **_row(reference, theirs, seed)})
     table = pd.DataFrame(rows)
-    return table.assign(p_holm=holm(table["p"]))[list(COLUMNS)]
+    return table.assign(p_holm=adjusted_p(table["p"], "holm"))[list(COLUMNS)]
 
 
 def _aligned(reference: pd.DataFrame, theirs: pd.DataFrame | None, name: str) -> pd.DataFrame:
@@ -84,23 +87,25 @@ def _aligned(reference: pd.DataFrame, theirs: pd.DataFrame | None, name: str) ->
     return scored.loc[reference.index]
 
 
-def _row(reference: pd.DataFrame, theirs: pd.DataFrame) -> dict[str, object]:
+def _row(
+    reference: pd.DataFrame, theirs: pd.DataFrame, seed: np.random.SeedSequence
+) -> dict[str, object]:
     labels = reference["label"]
     positives = int(labels.sum())
     is_ours = theirs["role"].iloc[0] == MODEL
     smallest = min(positives, len(labels) - positives)
-    auc = auc_delong(theirs["score"], labels) if smallest else None
+    auc = cohort_auc(theirs.reset_index(), seed)
     found = None
-    if smallest and not is_ours:
+    if smallest >= FEWEST and not is_ours:
         found = auc_difference(reference["score"], theirs["score"], labels)
     return {
         "model": theirs["model"].iloc[0],
         "role": theirs["role"].iloc[0],
         "patients": len(labels),
         "positives": positives,
-        "auc": auc.value if auc else math.nan,
-        "auc_ci_low": auc.ci_low if auc else math.nan,
-        "auc_ci_high": auc.ci_high if auc else math.nan,
+        "auc": auc.value,
+        "auc_ci_low": auc.ci_low,
+        "auc_ci_high": auc.ci_high,
         "difference": found.value if found else math.nan,
         "difference_ci_low": found.ci_low if found else math.nan,
         "difference_ci_high": found.ci_high if found else math.nan,
@@ -111,8 +116,6 @@ def _row(reference: pd.DataFrame, theirs: pd.DataFrame) -> dict[str, object]:
 
 
 def _note(smallest: int, p_is_missing: bool) -> str:
-    if smallest == 0:
-        return ONE_LABEL
-    if smallest == 1:
-        return FEW
+    if smallest < FEWEST:
+        return too_few(smallest)
     return NO_SPREAD if p_is_missing else ""

@@ -11,15 +11,14 @@ from matplotlib.figure import Figure
 
 from cmil.comparison.compare import MODEL
 from cohorts.strata import DEVELOPMENT
+from survival.figure_style import BLUE, DASHED, GRID, INK, PALE, VERMILION
 
-# Okabe & Ito's blue and vermilion: told apart with every common colour blindness and in grey.
 _DEVELOPMENT: dict[str, Any] = {
-    "color": "#0072B2",
+    "color": BLUE,
     "marker": "o",
     "label": "development (out-of-fold)",
 }
-_EXTERNAL: dict[str, Any] = {"color": "#D55E00", "marker": "s", "label": "external"}
-_INK, _PALE = "#222222", "#8a8a8a"
+_EXTERNAL: dict[str, Any] = {"color": VERMILION, "marker": "s", "label": "external"}
 _APART = 0.17
 _ROW_INCHES = 0.42
 
@@ -79,7 +78,7 @@ def plot_aucs(points: pd.DataFrame, ax: Axes) -> Axes:
     ax
         Axes to draw on.
     """
-    ax.axvline(0.5, color=_PALE, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
+    ax.axvline(0.5, color=PALE, linewidth=0.8, linestyle=DASHED, zorder=0)
     _draw(points, "auc", ("auc_ci_low", "auc_ci_high"), ax)
     ax.set(xlim=(min(0.4, points["auc_ci_low"].min() - 0.02), 1.01), xlabel="AUC (95% CI)")
     return ax
@@ -95,7 +94,7 @@ def plot_differences(points: pd.DataFrame, ax: Axes) -> Axes:
     ax
         Axes to draw on.
     """
-    ax.axvline(0, color=_INK, linewidth=0.8, zorder=0)
+    ax.axvline(0, color=INK, linewidth=0.8, zorder=0)
     others = points[points["role"] != MODEL]
     _draw(others, "difference", ("difference_ci_low", "difference_ci_high"), ax)
     ours = points.loc[points["role"] == MODEL, "model"].iloc[0]
@@ -112,6 +111,6 @@ def _draw(points: pd.DataFrame, value: str, limits: tuple[str, str], ax: Axes) -
                 here[value], here["place"], linestyle="none", markersize=6, clip_on=False, **style
             )
     ax.tick_params(axis="y", length=0)
-    ax.grid(axis="y", color="#e6e6e6", linewidth=0.6)
+    ax.grid(axis="y", color=GRID, linewidth=0.6)
     ax.set_axisbelow(True)
     ax.spines[["left", "top", "right"]].set_visible(False)

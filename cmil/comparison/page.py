@@ -15,6 +15,7 @@ from cmil.comparison_stage import TABLE, read_comparison
 from cmil.figures import inline_svg
 from cohorts.errors import DataError
 from cohorts.strata import DEVELOPMENT
+from survival.print_numbers import estimate_text
 
 _MEANING = {
     EMBEDDINGS: "A network that weighs single patches may not be needed here.",
@@ -95,8 +96,4 @@ def doubts(table: pd.DataFrame) -> Sequence[str]:
 
 def difference_text(difference: float, ci_low: float, ci_high: float) -> str:
     """Give the difference of two AUCs with its interval."""
-    if pd.isna(difference):
-        return "not estimable"
-    if pd.isna(ci_low):
-        return f"{difference:+.3f} (95% CI not estimable)"
-    return f"{difference:+.3f} (95% CI {ci_low:+.3f} to {ci_high:+.3f})"
+    return estimate_text(difference, ci_low, ci_high, "+z.3f")

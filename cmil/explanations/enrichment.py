@@ -5,9 +5,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cmil.explanations.concentration import highest
-from cmil.explanations.over_patients import benjamini_hochberg, mean_over_patients
+from cmil.explanations.over_patients import mean_over_patients
 from cmil.explanations.patch_measures import EDGE
 from cmil.validation.discrimination import auc_delong
+from survival.multiplicity import adjusted_p
 
 _FEWEST = 2
 # Cohen 1988: an effect of half a standard deviation is visible to the naked eye.
@@ -98,7 +99,7 @@ def enrichment(effects: pd.DataFrame) -> pd.DataFrame:
         )
     columns = ["measure", "patients", "top", "rest", "difference", "ci_low", "ci_high", "auc", "p"]
     table = pd.DataFrame(rows, columns=columns)
-    table["p_adjusted"] = benjamini_hochberg(table["p"])
+    table["p_adjusted"] = adjusted_p(table["p"], "benjamini-hochberg")
     order = (-table["difference"].abs()).argsort(kind="stable")
     return table.iloc[order].reset_index(drop=True)
 

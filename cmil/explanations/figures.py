@@ -5,9 +5,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cmil.explanations.summary import ALL
+from survival.figure_style import VERMILION
 
 # Okabe & Ito's vermilion, and a grey: order of the map, and none.
-_COLOURS = {"map": "#D55E00", "random": "#6b6b6b"}
+_COLOURS = {"map": VERMILION, "random": "#6b6b6b"}
 _TITLES = {
     "deletion": ("Deletion", "Patches taken away (%)"),
     "insertion": ("Insertion", "Patches put in (%)"),

@@ -50,23 +50,3 @@ def mean_over_patients(values: ArrayLike, no_effect: float = 0.0) -> Mean:
     half = float(t.ppf(0.975, size - 1)) * error
     p = 2 * float(t.sf(abs(mean - no_effect) / error, size - 1))
     return Mean(size, mean, mean - half, mean + half, p)
-
-
-def benjamini_hochberg(p: ArrayLike) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Adjust p values so that the false discovery rate is controlled.
-
-    Benjamini & Hochberg 1995 (J R Stat Soc B 57:289). Equals R's `p.adjust(p, "BH")`.
-
-    Parameters
-    ----------
-    p
-        (tests,) NaN where there was no test, which stays NaN and does not count.
-    """
-    given = np.asarray(p, dtype=np.float64)
-    adjusted = np.full(len(given), np.nan)
-    tested = np.flatnonzero(~np.isnan(given))
-    descending = tested[np.argsort(-given[tested], kind="stable")]
-    rank = np.arange(len(tested), 0, -1)
-    scaled = np.minimum(given[descending] * len(tested) / rank, 1)
-    adjusted[descending] = np.minimum.accumulate(scaled)
-    return adjusted

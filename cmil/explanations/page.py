@@ -13,6 +13,7 @@ from cmil.explanations.explain import Explanations
 from cmil.explanations.figures import curves_figure
 from cmil.explanations.summary import ALL, BY_CHANCE, BY_DECISION
 from cmil.figures import inline_svg
+from survival.print_numbers import interval_text
 
 _GAINS = {"deletion_gain": "deletion", "insertion_gain": "insertion"}
 _WORDS = {
@@ -103,9 +104,7 @@ def _follows(gains: pd.DataFrame) -> str:
 
 def mean_text(mean: float, ci_low: float, ci_high: float) -> str:
     """Give a mean over patients with its interval."""
-    if pd.isna(ci_low):
-        return f"{mean:.3f} (95% CI not estimable)"
-    return f"{mean:.3f} ({ci_low:.3f} to {ci_high:.3f})"
+    return interval_text(mean, ci_low, ci_high, "z.3f")
 
 
 def _drawn(curves: pd.DataFrame, kind: str) -> Markup:

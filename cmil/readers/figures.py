@@ -11,10 +11,9 @@ from numpy.typing import ArrayLike
 
 from cmil.readers.ratings import Readings
 from cmil.validation.decisions import sensitivity, specificity
+from survival.figure_style import BLUE, DASHED, PALE, VERMILION
 
-# Okabe & Ito's blue and vermilion: told apart with every common colour blindness and in grey.
-_MODEL, _READER = "#0072B2", "#D55E00"
-_PALE = "#8a8a8a"
+_MODEL, _READER = BLUE, VERMILION
 
 
 def reader_points(readings: Readings, labels: ArrayLike) -> pd.DataFrame:
@@ -63,7 +62,7 @@ def plot_readers(
     ax
         Axes to draw on.
     """
-    ax.plot([0, 1], [0, 1], color=_PALE, linewidth=0.8, linestyle=(0, (4, 3)))
+    ax.plot([0, 1], [0, 1], color=PALE, linewidth=0.8, linestyle=DASHED)
     ax.plot(
         1 - curve["specificity"],
         curve["sensitivity"],

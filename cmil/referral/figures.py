@@ -11,11 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
 from cmil.referral.detection_limit import DetectionCurve
-
-# Okabe & Ito's blue and vermilion: told apart with every common colour blindness and in grey.
-_BLUE, _VERMILION = "#0072B2", "#D55E00"
-_INK, _PALE = "#222222", "#8a8a8a"
-_DASHED = (0, (4, 3))
+from survival.figure_style import BLUE, DASHED, INK, PALE, VERMILION
 
 
 def risk_coverage_figure(curve: pd.DataFrame, operating: "pd.Series") -> Figure:
@@ -37,24 +33,24 @@ def plot_risk_coverage(curve: pd.DataFrame, operating: "pd.Series", ax: Axes) ->
     ax
         Axes to draw on.
     """
-    ax.step(curve["coverage"], curve["risk"], where="post", color=_BLUE, linewidth=1.8)
+    ax.step(curve["coverage"], curve["risk"], where="post", color=BLUE, linewidth=1.8)
     everyone = curve["risk"].iloc[-1]
-    ax.axhline(everyone, color=_PALE, linewidth=0.8, linestyle=_DASHED)
+    ax.axhline(everyone, color=PALE, linewidth=0.8, linestyle=DASHED)
     ax.annotate(
-        "nobody referred", (0, everyone), (2, 3), textcoords="offset points", color=_INK, fontsize=8
+        "nobody referred", (0, everyone), (2, 3), textcoords="offset points", color=INK, fontsize=8
     )
     highest = max(curve["risk"].max(), everyone)
     if np.isfinite(operating["error"]):
         x, y = operating["coverage"], operating["error"]
         upright = (operating["error_ci_low"], operating["error_ci_high"])
         across = (operating["coverage_ci_low"], operating["coverage_ci_high"])
-        ax.plot(across, (y, y), color=_VERMILION, linewidth=1)
-        ax.plot((x, x), upright, color=_VERMILION, linewidth=1)
+        ax.plot(across, (y, y), color=VERMILION, linewidth=1)
+        ax.plot((x, x), upright, color=VERMILION, linewidth=1)
         ax.plot(
             x,
             y,
             "o",
-            color=_VERMILION,
+            color=VERMILION,
             markersize=7,
             markeredgecolor="white",
             label="frozen rule, 95% CI",
@@ -77,7 +73,7 @@ def stability_figure(stable: pd.DataFrame, most_flips: float) -> Figure:
     left, right = figure.subplots(1, 2)
     plot_stability(stable, "sd", left)
     plot_stability(stable, "flips", right)
-    right.axhline(most_flips, color=_INK, linewidth=1, linestyle=_DASHED)
+    right.axhline(most_flips, color=INK, linewidth=1, linestyle=DASHED)
     right.annotate(
         f"{most_flips:.0%} allowed",
         (0, most_flips),
@@ -85,7 +81,7 @@ def stability_figure(stable: pd.DataFrame, most_flips: float) -> Figure:
         xycoords=("axes fraction", "data"),
         textcoords="offset points",
         fontsize=8,
-        color=_INK,
+        color=INK,
     )
     right.set_ylim(0, 1.15 * max(right.get_ylim()[1], most_flips))
     return figure
@@ -105,9 +101,9 @@ def plot_stability(stable: pd.DataFrame, measure: str, ax: Axes) -> Axes:
     """
     x = stable["patches"]
     ax.fill_between(
-        x, stable[f"{measure}_ci_low"], stable[f"{measure}_ci_high"], color=_BLUE, alpha=0.18, lw=0
+        x, stable[f"{measure}_ci_low"], stable[f"{measure}_ci_high"], color=BLUE, alpha=0.18, lw=0
     )
-    ax.plot(x, stable[measure], "o-", color=_BLUE, markersize=5, markeredgecolor="white")
+    ax.plot(x, stable[measure], "o-", color=BLUE, markersize=5, markeredgecolor="white")
     ax.set_xscale("log")
     ax.set_xticks(list(x), labels=[f"{value:g}" for value in x])
     ax.xaxis.set_minor_locator(NullLocator())
@@ -146,25 +142,25 @@ def plot_detection(points: pd.DataFrame, curve: DetectionCurve, ax: Axes) -> Axe
         ends = float(planted["fraction"].min()), float(planted["fraction"].max())
         fitted = curve(np.geomspace(*ends, 200))
         ax.fill_between(
-            fitted["fraction"], fitted["ci_low"], fitted["ci_high"], color=_BLUE, alpha=0.18, lw=0
+            fitted["fraction"], fitted["ci_low"], fitted["ci_high"], color=BLUE, alpha=0.18, lw=0
         )
-        ax.plot(fitted["fraction"], fitted["probability"], color=_BLUE, linewidth=1.8)
+        ax.plot(fitted["fraction"], fitted["probability"], color=BLUE, linewidth=1.8)
     ax.errorbar(
         planted["fraction"],
         share,
         yerr=bars,
         fmt="o",
-        color=_INK,
-        ecolor=_PALE,
+        color=INK,
+        ecolor=PALE,
         elinewidth=1,
         markersize=5,
         markeredgecolor="white",
         clip_on=False,
         zorder=3,
     )
-    ax.axhline(curve.target, color=_PALE, linewidth=0.8, linestyle=_DASHED)
+    ax.axhline(curve.target, color=PALE, linewidth=0.8, linestyle=DASHED)
     if np.isfinite(curve.limit):
-        ax.plot((curve.limit, curve.limit), (0, curve.target), color=_VERMILION, linewidth=1.4)
+        ax.plot((curve.limit, curve.limit), (0, curve.target), color=VERMILION, linewidth=1.4)
         ax.annotate(
             f"limit {100 * curve.limit:.2g}%",
             (curve.limit, 0.04),
@@ -174,7 +170,7 @@ def plot_detection(points: pd.DataFrame, curve: DetectionCurve, ax: Axes) -> Axe
             ha="right",
             va="bottom",
             fontsize=8.5,
-            color=_VERMILION,
+            color=VERMILION,
         )
     ax.set_xscale("log")
     ax.set(ylim=(0, 1), xlabel="Tumour fraction planted", ylabel="Detected")

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from cmil.report import headline
 from cmil.reporting.checklist import CHECKLISTS, checklist_table, checklist_yaml, filled
 from cmil.reporting.contents import Report, Section
@@ -22,7 +24,8 @@ def write_study_report(study: StudyFiles, folder: Path) -> list[Path]:
     -------
     Everything that was written.
     """
-    said = headline(performance(study.predictions), study.predictions)
+    seed = np.random.SeedSequence(study.settings.seed)
+    said = headline(performance(study.predictions, seed), study.predictions)
     facts = study_facts(study, said)
     lists = [filled(key, facts) for key in CHECKLISTS]
     left = [

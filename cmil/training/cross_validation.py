@@ -126,7 +126,7 @@ def train(  # noqa: PLR0913  # what is learnt, and three that only say how
         for path, fit, head in zip(weights, fits, heads, strict=True)
     ]
     save_weights(models, folder / WEIGHTS)
-    frozen = freeze_score(fits, heads, results, truth)
+    frozen = freeze_score(fits, heads, results, truth, cohort.patients["centre"], seed)
     facts = ModelFacts(
         software_version=__version__,
         label=label,

@@ -8,9 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cmil.training.fits import FitResult
+from survival.figure_style import BLUE, DASHED, PALE, VERMILION
 
 CURVES = "curves.csv"
-_LEARNT, _WATCHED = "#0072B2", "#D55E00"
+_LEARNT, _WATCHED = BLUE, VERMILION
 
 
 def curve_table(results: Sequence[FitResult]) -> pd.DataFrame:
@@ -29,7 +30,7 @@ def curve_figure(curves: pd.DataFrame) -> Figure:
     left, right = figure.subplots(1, 2)
     plot_curves(curves, "loss", left)
     plot_curves(curves, "discrimination", right)
-    right.axhline(0.5, color="#8a8a8a", linewidth=0.8, linestyle=(0, (4, 3)))
+    right.axhline(0.5, color=PALE, linewidth=0.8, linestyle=DASHED)
     return figure
 
 

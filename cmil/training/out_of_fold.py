@@ -14,6 +14,7 @@ from cmil.concordance import concordance
 from cmil.hazard_calibration import fit_hazard
 from cmil.heads import Head
 from cmil.training.fits import Fit, FitResult
+from cmil.validation import cohort_auc
 from cmil.validation.discrimination import auc_delong
 from cmil.validation.thresholds import youden_threshold
 
@@ -29,7 +30,12 @@ class FrozenScore:
 
 
 def freeze_score(
-    fits: Sequence[Fit], heads: Sequence[Head], results: Sequence[FitResult], truth: pd.DataFrame
+    fits: Sequence[Fit],
+    heads: Sequence[Head],
+    results: Sequence[FitResult],
+    truth: pd.DataFrame,
+    centres: pd.Series,
+    seed: int,
 ) -> FrozenScore:
     """Calibrate and choose the threshold on logits of models that have not seen the patient.
 
@@ -41,6 +47,10 @@ def freeze_score(
         Of every model.
     truth
         Of all patients, as `truth_of` gives it.
+    centres
+        Centre of each patient, for the bootstrap of few patients.
+    seed
+        Of the study.
     """
     settings = fits[0].settings
     classes = heads[0].outputs if settings.task == "classes" else 2
@@ -65,18 +75,18 @@ def freeze_score(
         float(np.median(scores)) if method == "median" else youden_threshold(scores, positive)
     )
     folds = [
-        _measured(of_model, truth.loc[list(fit.held_out)], classes)[0]
+        _measured(of_model, truth.loc[list(fit.held_out)], classes)
         for fit, of_model in zip(fits, of_models, strict=True)
     ]
-    value, low, high = _measured(ranks, truth, classes)
+    low, high = _limits(ranks, truth, positive, centres, seed)
     measures = {"binary": "AUC", "classes": "AUC of the last class", "survival": "concordance"}
     reached = OutOfFold(
         measure=measures[settings.task],
         patients=len(truth),
         positives=int(positive.sum()),
-        auc=value,
-        auc_ci_low=low,
-        auc_ci_high=high,
+        auc=_measured(ranks, truth, classes),
+        auc_ci_low=None if math.isnan(low) else low,
+        auc_ci_high=None if math.isnan(high) else high,
         auc_of_folds=tuple(None if math.isnan(fold) else fold for fold in folds),
     )
     return FrozenScore(calibration, threshold, method, reached)
@@ -101,15 +111,34 @@ def _positive(truth: pd.DataFrame, classes: int) -> NDArray[np.bool_]:
     return np.asarray(truth.iloc[:, -1] == classes - 1)
 
 
-def _measured(
-    ranks: NDArray[np.float64], truth: pd.DataFrame, classes: int
-) -> tuple[float, float, float]:
-    """AUC or concordance with its interval; NaN where there is nothing to tell apart."""
+def _measured(ranks: NDArray[np.float64], truth: pd.DataFrame, classes: int) -> float:
+    """AUC or concordance; NaN where there is nothing to tell apart."""
     if "time" in truth:
-        reached = concordance(ranks, truth["time"], truth["event"])
-        return reached.value, reached.ci_low, reached.ci_high
+        return concordance(ranks, truth["time"], truth["event"]).value
     positive = _positive(truth, classes)
     if positive.all() or not positive.any():
-        return math.nan, math.nan, math.nan
-    auc = auc_delong(ranks, positive)
-    return auc.value, auc.ci_low, auc.ci_high
+        return math.nan
+    return auc_delong(ranks, positive).value
+
+
+def _limits(
+    ranks: NDArray[np.float64],
+    truth: pd.DataFrame,
+    positive: NDArray[np.bool_],
+    centres: pd.Series,
+    seed: int,
+) -> tuple[float, float]:
+    """Limits of the AUC, those of the validation; or of the concordance."""
+    if "time" in truth:
+        reached = concordance(ranks, truth["time"], truth["event"])
+        return reached.ci_low, reached.ci_high
+    patients = pd.DataFrame(
+        {
+            "patient_id": truth.index,
+            "centre": centres.loc[truth.index].to_numpy(),
+            "score": ranks,
+            "label": positive.astype(int),
+        }
+    )
+    auc = cohort_auc(patients, np.random.SeedSequence(seed))
+    return auc.ci_low, auc.ci_high

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.stats import norm, t
 
 from cmil.validation.discrimination import auc_delong, placements, variance_of_mean
@@ -92,23 +92,3 @@ def unpaired_auc_difference(
     half, statistic = float(t.ppf(0.975, degrees)) * spread, value / spread
     p = float(2 * t.sf(abs(statistic), degrees))
     return AucDifference(value, value - half, value + half, variance, statistic, p)
-
-
-def holm(p: ArrayLike) -> NDArray[np.float64]:
-    """Adjust p values for their number, whatever their dependence.
-
-    Holm 1979 (Scand. J. Statist. 6:65); equals R's `p.adjust(p, "holm")`. NaN stays NaN and does
-    not count.
-
-    Parameters
-    ----------
-    p
-        (n,) p values.
-    """
-    values = np.asarray(p, dtype=float)
-    adjusted = np.full(len(values), np.nan)
-    known = np.flatnonzero(~np.isnan(values))
-    order = known[np.argsort(values[known], kind="stable")]
-    tests_left = len(order) - np.arange(len(order))
-    adjusted[order] = np.minimum(1, np.maximum.accumulate(tests_left * values[order]))
-    return adjusted

@@ -8,14 +8,12 @@ from scipy.special import expit, logit
 from cmil.validation.discrimination import FEW
 from cmil.validation.estimate import Z
 from cmil.validation.logistic import fit_logistic
+from survival.spline_basis import distinct_knots, restricted_cubic_spline
 
 METHOD = "logistic regression on a restricted cubic spline of the logit, pointwise Wald band"
 _POINTS, _BINS = 101, 25
 _FEW = 100
 _NEAREST = 1e-6  # scores of 0 and 1 have no logit
-# Harrell 2015, Regression Modeling Strategies, table 2.3.
-_KNOTS = (0.05, 0.35, 0.65, 0.95)
-_KNOTS_OF_FEW = (0.1, 0.5, 0.9)
 
 
 def logits_of(scores: ArrayLike) -> NDArray[np.float64]:
@@ -62,8 +60,7 @@ def curve_design(
 ) -> NDArray[np.float64]:
     """Ones, the values, and their restricted cubic spline terms; (n, 2) to (n, 4).
 
-    `Hmisc::rcspline.eval(norm = 2)` (Harrell 2015, eq. 2.25). Knots that ties bring together are
-    one knot; with fewer than three there is no spline term.
+    Knots that ties bring together are one knot; with fewer than three there is no spline term.
 
     Parameters
     ----------
@@ -72,23 +69,11 @@ def curve_design(
     fitted_on
         (m,) whose quantiles are the knots.
     """
-    quantiles = _KNOTS_OF_FEW if len(fitted_on) < _FEW else _KNOTS
-    knots = np.unique(np.quantile(fitted_on, quantiles))
-    linear = [np.ones(len(values)), values]
-    if len(knots) < 3:
-        return np.column_stack(linear[:1] if np.ptp(fitted_on) == 0 else linear)
-    last, before = knots[-1], knots[-2]
-
-    def cubed(knot: float) -> NDArray[np.float64]:
-        return np.asarray(np.maximum(values - knot, 0) ** 3)
-
-    terms = [
-        cubed(knot)
-        - cubed(before) * (last - knot) / (last - before)
-        + cubed(last) * (before - knot) / (last - before)
-        for knot in knots[:-2]
-    ]
-    return np.column_stack([*linear, *(term / (last - knots[0]) ** 2 for term in terms)])
+    ones = np.ones((len(values), 1))
+    if np.ptp(fitted_on) == 0:
+        return ones
+    knots = distinct_knots(fitted_on, 3 if len(fitted_on) < _FEW else 4)
+    return np.column_stack([ones, restricted_cubic_spline(values, knots)])
 
 
 def score_histogram(scores: ArrayLike, labels: ArrayLike) -> pd.DataFrame:

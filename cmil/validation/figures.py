@@ -1,54 +1,26 @@
 """ROC, calibration and decision curves: they draw the tables of a validation, computing nothing.
 
-Text stays text and lines stay lines in SVG and PDF: save within `rc_context(STYLE)`. Colours are
-Okabe & Ito's. Plot functions take axes and return them; figures are made without pyplot, so nothing
-global is left.
+Text stays text and lines stay lines in SVG and PDF: save within `rc_context(STYLE)`. Plot
+functions take axes and return them; figures are made without pyplot, so nothing global is left.
 """
 
 import math
 import textwrap
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from cmil.validation.decision_curve import ALL, MODEL, NONE
 from cohorts.strata import DEVELOPMENT
+from survival.figure_style import BLUE, DASHED, INK, PALE, PLAIN, SKY, STYLE, VERMILION
+from survival.print_numbers import interval_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-STYLE: Mapping[Any, Any] = MappingProxyType(
-    {
-        "svg.fonttype": "none",
-        "pdf.fonttype": 42,
-        "font.family": "sans-serif",
-        "font.sans-serif": ["Arial", "Helvetica", "Liberation Sans", "DejaVu Sans"],
-        "font.size": 8,
-        "axes.titlesize": 8,
-        "axes.titleweight": "bold",
-        "axes.labelsize": 8,
-        "xtick.labelsize": 7,
-        "ytick.labelsize": 7,
-        "legend.fontsize": 7,
-        "axes.linewidth": 0.6,
-        "xtick.major.width": 0.6,
-        "ytick.major.width": 0.6,
-        "xtick.major.size": 2.5,
-        "ytick.major.size": 2.5,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-    }
-)
-"""Of a journal's column, 89 or 183 mm wide."""
-
-INK, PALE, BLUE, VERMILION, SKY = "#222222", "#9a9a9a", "#0072B2", "#D55E00", "#56B4E9"
 COLUMN_INCHES, PAGE_INCHES = 3.5, 7.2
-# Names come from the study's tables: a "$" in one is a character, not mathematics.
-PLAIN: Mapping[str, Any] = MappingProxyType({"parse_math": False})
-_DASHES: Any = (0, (4, 3))
 _ACROSS = 3
 _TITLE_WIDTH = 28
 
@@ -94,7 +66,7 @@ def plot_roc(curve: pd.DataFrame, decisions: pd.DataFrame, auc: "pd.Series", ax:
     ax
         Axes to draw on.
     """
-    ax.plot([0, 1], [0, 1], color=PALE, linewidth=0.6, linestyle=_DASHES)
+    ax.plot([0, 1], [0, 1], color=PALE, linewidth=0.6, linestyle=DASHED)
     x, y = 1 - curve["specificity"], curve["sensitivity"]
     ax.plot(x, y, color=BLUE, linewidth=1.4, clip_on=False, zorder=3, label="this cohort")
     own = decisions[decisions["prevalence"].isna()]
@@ -159,7 +131,7 @@ def plot_calibration(
     ax
         Axes to draw on.
     """
-    ax.plot([0, 1], [0, 1], color=PALE, linewidth=0.6, linestyle=_DASHES)
+    ax.plot([0, 1], [0, 1], color=PALE, linewidth=0.6, linestyle=DASHED)
     band = (curve["ci_low"], curve["ci_high"])
     ax.fill_between(curve["score"], *band, color=BLUE, alpha=0.18, linewidth=0, label="95% band")
     ax.plot(curve["score"], curve["observed"], color=BLUE, linewidth=1.4, label="observed")
@@ -234,12 +206,7 @@ def plot_decision_curve(curve: pd.DataFrame, ax: "Axes") -> "Axes":
 
 def with_interval(row: "pd.Series") -> str:
     """Give a value and its interval in two decimals, or "not estimable"."""
-    if math.isnan(row["value"]):
-        return "not estimable"
-    if math.isnan(row["ci_low"]):
-        return f"{row['value']:.2f}"
-    value, low, high = (round(row[name], 2) + 0.0 for name in ("value", "ci_low", "ci_high"))
-    return f"{value:.2f} ({low:.2f} to {high:.2f})"
+    return interval_text(row["value"], row["ci_low"], row["ci_high"])
 
 
 def _explain(figure: "Figure", panels: "Mapping[str, Axes]") -> None:

@@ -5,16 +5,9 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from cmil.validation.figures import (
-    BLUE,
-    INK,
-    PAGE_INCHES,
-    PALE,
-    PLAIN,
-    STYLE,
-    VERMILION,
-    with_interval,
-)
+from cmil.validation.figures import PAGE_INCHES, with_interval
+from survival.figure_style import BLUE, INK, PALE, PLAIN, STYLE, VERMILION
+from survival.print_numbers import p_text, p_value
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -95,7 +88,7 @@ def plot_centre_forest(centres: pd.DataFrame, pooled: "pd.Series", ax: "Axes") -
         spread = f"\u03c4\u00b2 {pooled['tau2']:.3f} {interval}, I\u00b2 {pooled['i2']:.0f}%"
         _write(ax, y + 1, "Heterogeneity", "")
         _write_right(ax, y + 1, spread, "")
-        _write_right(ax, y + 2, f"Q {pooled['q']:.2f}, p = {pooled['q_p']:.3f}", "")
+        _write_right(ax, y + 2, f"Q {pooled['q']:.2f}, p {p_text(pooled['q_p'])}", "")
     _finish(ax, y + 2, measure)
     return ax
 
@@ -142,7 +135,7 @@ def plot_subgroup_forest(subgroups: pd.DataFrame, overall: "pd.Series", ax: "Axe
     for variable, rows in subgroups.groupby("variable", sort=False):
         _write(ax, y, str(variable), "", bold=True)
         p = rows["p_interaction"].iloc[0]
-        _write_right(ax, y, "", "not testable" if math.isnan(p) else f"{p:.3f}")
+        _write_right(ax, y, "", p_value(p))
         for _, row in rows.iterrows():
             y += 1
             _write(ax, y, f"    {row['level']}", f"{row['positives']} / {row['patients']}")

@@ -2,10 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 
+import numpy as np
 import pandas as pd
 
+from cmil.validation.bootstrap import SAMPLES, patient_weights
 from cmil.validation.decisions import sensitivity, specificity
-from cmil.validation.discrimination import auc_delong, roc_curve
+from cmil.validation.discrimination import estimate_auc, roc_curve
+from cmil.validation.estimate import Estimate
 from cohorts.errors import DataError
 from cohorts.strata import DEVELOPMENT, POOLED
 
@@ -36,20 +39,41 @@ def cohorts_of(predictions: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
         yield POOLED, external
 
 
-def performance(predictions: pd.DataFrame) -> pd.DataFrame:
+def cohort_auc(patients: pd.DataFrame, seed: np.random.SeedSequence) -> Estimate:
+    """Estimate the AUC of a cohort, with the interval that every table and page gives it.
+
+    By `estimate_auc`. The bootstrap that few patients need is drawn here, so that one seed gives
+    one interval, whatever the order of the rows and whatever else is drawn.
+
+    Parameters
+    ----------
+    patients
+        `patient_id, centre, score, label`.
+    seed
+        Of the study.
+    """
+    ordered = patients.sort_values("patient_id")
+    weights = patient_weights(ordered[["label", "centre"]], SAMPLES, np.random.default_rng(seed))
+    return estimate_auc(ordered["score"], ordered["label"], weights)
+
+
+def performance(predictions: pd.DataFrame, seed: np.random.SeedSequence) -> pd.DataFrame:
     """Discrimination and decisions of every cohort, with 95% confidence intervals.
 
     Parameters
     ----------
     predictions
         With columns `patient_id, centre, split, score_kind, score, label, decision`.
+    seed
+        Of the bootstrap of cohorts with few patients of a label.
 
     Returns
     -------
     DataFrame
-        One row a cohort: `cohort, patients, positives`; `auc, auc_ci_low, auc_ci_high` (DeLong);
+        One row a cohort: `cohort, patients, positives`; `auc, auc_ci_low, auc_ci_high` and
+        `auc_method` (DeLong on the logit scale; see `estimate_auc` for few patients);
         `sensitivity` and `specificity` at the frozen threshold, each with `_k, _n, _ci_low,
-        _ci_high` (Wilson); `note`, which says why a number is missing.
+        _ci_high` (Wilson); `note`, which says what is to be said of the AUC.
 
     Raises
     ------
@@ -61,7 +85,7 @@ def performance(predictions: pd.DataFrame) -> pd.DataFrame:
         if len(without):
             patient = without["patient_id"].iloc[0]
             raise DataError(f'patient "{patient}" has no {column} 0 or 1; validation needs one')
-    return pd.DataFrame([_row(name, group) for name, group in cohorts_of(predictions)])
+    return pd.DataFrame([_row(name, group, seed) for name, group in cohorts_of(predictions)])
 
 
 def roc_curves(predictions: pd.DataFrame) -> Mapping[str, pd.DataFrame]:
@@ -73,21 +97,19 @@ def roc_curves(predictions: pd.DataFrame) -> Mapping[str, pd.DataFrame]:
     }
 
 
-def _row(cohort: str, group: pd.DataFrame) -> dict[str, object]:
+def _row(cohort: str, group: pd.DataFrame, seed: np.random.SeedSequence) -> dict[str, object]:
     row: dict[str, object] = {
         "cohort": cohort,
         "patients": len(group),
         "positives": int(group["label"].sum()),
     }
-    estimable = group["label"].nunique() == 2
-    auc = auc_delong(group["score"], group["label"]) if estimable else None
-    row["auc"] = auc.value if auc else None
-    row["auc_ci_low"] = auc.ci_low if auc else None
-    row["auc_ci_high"] = auc.ci_high if auc else None
+    auc = cohort_auc(group, seed)
+    row["auc"], row["auc_ci_low"], row["auc_ci_high"] = auc.value, auc.ci_low, auc.ci_high
+    row["auc_method"] = auc.method
     for name, measure in (("sensitivity", sensitivity), ("specificity", specificity)):
         proportion = measure(group["decision"], group["label"])
         row[name] = proportion.value
         row[f"{name}_k"], row[f"{name}_n"] = proportion.k, proportion.n
         row[f"{name}_ci_low"], row[f"{name}_ci_high"] = proportion.ci_low, proportion.ci_high
-    row["note"] = "" if estimable else "one label only: AUC not estimable"
+    row["note"] = f"AUC: {auc.note}" if auc.note else ""
     return row

@@ -10,7 +10,6 @@ import pandas as pd
 from cmil.validation.auc_difference import (
     AucDifference,
     auc_difference,
-    holm,
     unpaired_auc_difference,
 )
 from cmil.validation.bootstrap import SAMPLES, patient_weights
@@ -21,15 +20,15 @@ from cmil.validation.decision_curve import ALL, MODEL, NONE, decision_curve
 from cmil.validation.decisions import Interval, decision_table
 from cmil.validation.discrimination import (
     FEWEST,
-    estimate_auc,
     ranking_measures,
     roc_curve,
 )
 from cmil.validation.heterogeneity import heterogeneity
-from cmil.validation.performance import cohorts_of
+from cmil.validation.performance import cohort_auc, cohorts_of
 from cmil.validation.subgroups import subgroups as of_subgroups
 from cohorts.errors import DataError, SettingsError
 from cohorts.strata import DEVELOPMENT
+from survival.multiplicity import adjusted_p
 
 _ROC = ["threshold", "sensitivity", "specificity"]
 
@@ -112,7 +111,7 @@ def validate_scores(
         len(cohorts) + 1
     )
     for (name, patients), own in zip(cohorts.items(), seeds, strict=True):
-        for table, rows in _of_cohort(patients, thresholds, questions, own).items():
+        for table, rows in _of_cohort(patients, thresholds, questions, own, seed).items():
             parts.setdefault(table, []).append(_first(rows, cohort=name))
     tables = {name: pd.concat(rows, ignore_index=True) for name, rows in parts.items()}
     external = predictions[predictions["split"] == "external"]
@@ -162,6 +161,7 @@ def _of_cohort(
     thresholds: Mapping[str, float],
     questions: Questions,
     seed: np.random.SeedSequence,
+    of_study: np.random.SeedSequence,
 ) -> dict[str, pd.DataFrame]:
     scores, labels = patients["score"].to_numpy(), patients["label"].to_numpy()
     by_outcome, free = (
@@ -169,7 +169,7 @@ def _of_cohort(
         for strata, own in zip((["label", "centre"], ["centre"]), seed.spawn(2), strict=True)
     )
     ranked = {
-        "auc": estimate_auc(scores, labels, by_outcome),
+        "auc": cohort_auc(patients, of_study),
         **ranking_measures(scores, labels, by_outcome),
     }
     calibrated = calibration_measures(scores, labels, free)
@@ -214,7 +214,7 @@ def _comparisons(cohorts: Mapping[str, pd.DataFrame], comparator: str | None) ->
             rows.append(_compared(name, "less development", "DeLong, unpaired", found))
     columns = ["cohort", "comparison", "difference", "ci_low", "ci_high", "p", "method", "note"]
     table = pd.DataFrame(rows, columns=columns)
-    table.insert(6, "p_holm", holm(table["p"].astype(float)))
+    table.insert(6, "p_holm", adjusted_p(table["p"], "holm"))
     return table
 
 

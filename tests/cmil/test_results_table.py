@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -18,9 +19,12 @@ from cmil.results_table import (
 from cmil.validation import performance
 from cohorts.errors import FileFormatError
 
+SEED = np.random.SeedSequence(0)
+HALF = [0] * 10 + [1] * 10
+
 
 def predictions(centre: str, labels: list[int]) -> pd.DataFrame:
-    scores = [0.2, 0.6, 0.4, 0.9][: len(labels)]
+    scores = [score for score in (0.2, 0.6, 0.4, 0.9) for _ in range(5)][: len(labels)]
     return pd.DataFrame(
         {
             "patient_id": [f"{centre}{i}" for i in range(len(labels))],
@@ -43,7 +47,7 @@ def compared(centre: str, labels: list[int]) -> pd.DataFrame:
     """The scores of `predictions` against one that ranks nobody."""
     ours = predictions(centre, labels).assign(model="mean", role="model", model_digest="d")
     size = ours.assign(model="bag size", role="baseline", score=0.5)
-    return compare(pd.concat([ours, size], ignore_index=True))
+    return compare(pd.concat([ours, size], ignore_index=True), SEED)
 
 
 @pytest.fixture
@@ -51,10 +55,10 @@ def out(tmp_path: Path) -> Path:
     """A finished study whose only centre is called "NA"."""
     (tmp_path / "validation").mkdir()
     (tmp_path / "survival").mkdir()
-    table = performance(predictions("NA", [0, 0, 1, 1]))
+    table = performance(predictions("NA", HALF), SEED)
     table.to_csv(tmp_path / "validation" / "performance.csv", index=False)
     (tmp_path / "comparison").mkdir()
-    compared("NA", [0, 0, 1, 1]).to_csv(tmp_path / "comparison" / "comparison.csv", index=False)
+    compared("NA", HALF).to_csv(tmp_path / "comparison" / "comparison.csv", index=False)
     logrank = pd.DataFrame({"endpoint": ["os", "os"], "stratum": ["NA", "Bern"]})
     logrank = logrank.assign(p=[0.0004, None])
     logrank.to_csv(tmp_path / "survival" / "logrank.csv", index=False)
@@ -78,31 +82,29 @@ def out(tmp_path: Path) -> Path:
 
 
 def test_a_cohort_is_a_line() -> None:
-    table = performance(
-        pd.concat([predictions("Bern", [0, 0, 1, 1]), predictions("Ulm", [1, 1, 1])])
-    )
+    table = performance(pd.concat([predictions("Bern", HALF), predictions("Ulm", [1] * 15)]), SEED)
     text = performance_table(table)
     bern = table.set_index("cohort").loc["Bern"]
     assert line_of(text, "Bern") == (
-        f"Bern 4 (2 pos.) 0.75 ({bern['auc_ci_low']:.2f}-1.00) "
-        "1/2 0.50 (0.09-0.91) 1/2 0.50 (0.09-0.91)"
+        f"Bern 20 (10 pos.) 0.75 ({bern['auc_ci_low']:.2f} to {bern['auc_ci_high']:.2f}) "
+        "5/10 0.50 (0.24 to 0.76) 5/10 0.50 (0.24 to 0.76)"
     )
-    assert line_of(text, "Ulm") == "Ulm 3 (3 pos.) not estimable 1/3 0.33 (0.06-0.79) -"
+    assert line_of(text, "Ulm") == "Ulm 15 (15 pos.) not estimable 5/15 0.33 (0.15 to 0.58) -"
 
 
-def test_interval_that_is_not_known_is_not_printed() -> None:
-    one_positive = performance_table(performance(predictions("Bern", [0, 0, 0, 1])))
-    assert "1.00 (interval not estimable)" in one_positive
-    assert "nan" not in one_positive
+def test_auc_that_is_not_known_is_not_printed() -> None:
+    few = performance_table(performance(predictions("Bern", [0] * 16 + [1] * 4), SEED))
+    assert "not estimable" in few
+    assert "nan" not in few
 
 
 def test_whole_study_is_shown_with_a_centre_called_na(out: Path) -> None:
     text = results_table(out, ["os"])
     first, compared_in_na, second, last = text.split("\n\n")
     assert compared_in_na.splitlines()[0].startswith("compared in NA")
-    assert line_of(first, "NA").startswith("NA 4 (2 pos.) 0.75")
-    assert line_of(second, "os  *NA") == "os NA <0.001 2.50 (1.20-5.20)"
-    assert line_of(second, "os  *Bern") == "os Bern - not estimable"
+    assert line_of(first, "NA").startswith("NA 20 (10 pos.) 0.75")
+    assert line_of(second, "os  *NA") == "os NA < 0.001 2.50 (1.20 to 5.20)"
+    assert line_of(second, "os  *Bern") == "os Bern not estimable not estimable"
     assert last == "Research use only."
 
 
@@ -111,16 +113,16 @@ def test_study_without_survival_shows_the_rest(out: Path) -> None:
 
 
 def test_models_are_compared_in_the_widest_cohort() -> None:
-    table = compared("Bern", [0, 0, 1, 1])
+    table = compared("Bern", HALF)
     size = table.iloc[1]
     text = comparison_table(table)
     assert line_of(text, "mean").split(" (the model) ")[1] == "-"
     low, high = size["difference_ci_low"], size["difference_ci_high"]
-    assert f"+0.25 ({low:+.2f} to {high:+.2f}) {size['p_holm']:.3f}" in line_of(text, "bag size")
-    few = comparison_table(compared("Bern", [0, 0, 0, 1]))
-    assert "+0.50 (interval not estimable)" in few
+    assert f"+0.25 ({low:+.2f} to {high:+.2f}) {size['p_holm']:.2f}" in line_of(text, "bag size")
+    perfect = comparison_table(compared("Bern", [0, 0, 0, 0, 0, 1, 1, 1, 1, 1]))
+    assert "+0.50 (95% CI not estimable)" in perfect
     none = comparison_table(compared("Bern", [0, 0]))
-    assert "nan" not in few + none
+    assert "nan" not in perfect + none
 
 
 def test_adjusted_ratios_do_not_stand_in_for_crude_ones(out: Path) -> None:

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
@@ -121,6 +121,8 @@ def test_interval_of_tau2_is_where_q_meets_chi_squared() -> None:
 
 
 @given(centres)
+# Two peaks: 0.969 is lower than 0.
+@example([(0.0, 1.0), (0.0, 1 / 32), (0.0, 1 / 32), (3.0, 1.0)])
 def test_reml_is_where_the_restricted_likelihood_is_largest(
     drawn: list[tuple[float, float]],
 ) -> None:
@@ -132,12 +134,11 @@ def test_reml_is_where_the_restricted_likelihood_is_largest(
         return 0.5 * float(-np.log(w).sum() + np.log(w.sum()) + (w * (y - mean) ** 2).sum())
 
     found = float(tau2_reml(y, v))
-    best = minimize_scalar(loss, bounds=(0, 30), method="bounded", options={"xatol": 1e-9})
     nearby = minimize_scalar(
         loss, bounds=(0.5 * found, 2 * found + 0.01), method="bounded", options={"xatol": 1e-9}
     )
-    assert loss(found) <= min(nearby.fun, loss(0.0)) + 1e-7
-    assert loss(found) <= best.fun + 0.05  # a second maximum is rare, and never much higher
+    elsewhere = min(map(loss, [0.0, *np.geomspace(1e-3, 30, 200)]))
+    assert loss(found) <= min(nearby.fun, elsewhere) + 1e-7
 
 
 @given(centres, st.floats(-5, 5), st.floats(0.1, 10))

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 
 from cohorts.errors import SettingsError
 from survival.competing_analysis import CompetingRisks, competing_risks
-from survival.incidence_figure import COLOURS, incidence_figure, plot_incidence
+from survival.figure_style import COLOURS
+from survival.incidence_figure import incidence_figure, plot_incidence
 
 EVENTS = ("metastasis", "death $first$")
 LABELS = {"a": "Low score", "b": "Middle score", "c": "High score"}

@@ -24,3 +24,17 @@ def test_corrections_equal_p_adjust(correction, expected: list[float]) -> None:
 def test_no_p_is_above_one_and_none_at_all_is_no_error() -> None:
     assert adjusted_p([0.6, 0.7], "bonferroni").tolist() == [1, 1]
     assert adjusted_p([], "holm").size == 0
+
+
+def test_holm_steps_down() -> None:
+    """Worked out by hand: 5 * 0.01, 4 * 0.02, 3 * 0.03, then no less than the one before."""
+    expected = [0.09, 0.05, 0.9, 0.08, 0.09]
+    assert adjusted_p([0.04, 0.01, 0.9, 0.02, 0.03], "holm") == pytest.approx(expected)
+
+
+def test_benjamini_hochberg_rejects_four_of_fifteen() -> None:
+    """Benjamini & Hochberg 1995, section 3.1."""
+    p = [0.0001, 0.0004, 0.0019, 0.0095, 0.0201, 0.0278, 0.0298, 0.0344, 0.0459, 0.3240, 0.4262]
+    adjusted = adjusted_p([*p, 0.5719, 0.6528, 0.7590, 1.0], "benjamini-hochberg")
+    assert (adjusted <= 0.05).sum() == 4
+    assert adjusted[0] == pytest.approx(0.0015)

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from lifelines.datasets import load_lung, load_rossi
 
-from cohorts.errors import SettingsError
 from survival.cox_model import fit_cox
-from survival.spline import knots_at_quantiles, restricted_cubic_spline, spline_effect
+from survival.spline import spline_effect
+from survival.spline_basis import knots_at_quantiles, restricted_cubic_spline
 
 
 def test_spline_of_age_in_lung_equals_rms() -> None:
@@ -25,23 +25,6 @@ def test_spline_of_age_in_lung_equals_rms() -> None:
     assert errors == pytest.approx([0.0218, 0.0257, 0.0002], abs=6e-5)
     assert model.likelihood_ratio == pytest.approx((4.00, 3, 0.2611), abs=5e-3)
     assert model.score_test == pytest.approx((4.16, 3, 0.2449), abs=5e-3)
-
-
-def test_basis_is_linear_beyond_the_outer_knots_and_smooth_at_each() -> None:
-    knots = np.array([0.1, 0.3, 0.4, 0.9])
-    outside = restricted_cubic_spline(np.array([0.9, 1.0, 1.1, 1.2]), knots)
-    assert np.diff(outside, 2, axis=0) == pytest.approx(np.zeros((2, 3)), abs=1e-12)
-    assert restricted_cubic_spline(np.array([0.0, 0.1]), knots)[:, 1:].tolist() == [[0, 0]] * 2
-    for knot in knots:
-        near = restricted_cubic_spline(knot + np.array([-2e-4, -1e-4, 0, 1e-4, 2e-4]), knots)
-        second = np.diff(near, 2, axis=0)
-        assert second[0] == pytest.approx(second[-1], abs=1e-10)
-
-
-def test_outer_knots_of_few_patients_are_the_fifth_values() -> None:
-    values = np.arange(50.0)
-    assert knots_at_quantiles(values, 4)[[0, -1]].tolist() == [4, 45]
-    assert knots_at_quantiles(np.arange(101.0), 5) == pytest.approx([5, 27.5, 50, 72.5, 95])
 
 
 def test_straight_effect_is_found_straight_and_bent_one_bent() -> None:
@@ -81,8 +64,3 @@ def test_score_of_two_values_has_no_curve() -> None:
     found = spline_effect(rossi["week"], rossi["arrest"], rossi["fin"])
     assert found.curve.empty
     assert found.note == "not estimable: the score has too few values for 4 knots"
-
-
-def test_other_numbers_of_knots_are_refused() -> None:
-    with pytest.raises(SettingsError, match="6 knots: give 3, 4 or 5"):
-        knots_at_quantiles(np.arange(200.0), 6)

@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cmil.comparison.compare import COLUMNS, FEW, NO_SPREAD, ONE_LABEL, compare
-from cmil.validation.auc_difference import auc_difference, holm
-from cmil.validation.discrimination import auc_delong
+from cmil.comparison.compare import COLUMNS, NO_SPREAD, compare
+from cmil.validation.auc_difference import auc_difference
+from cmil.validation.discrimination import auc_delong, logit_interval
 from cohorts.errors import DataError
 from cohorts.strata import DEVELOPMENT, POOLED
+from survival.multiplicity import adjusted_p
 
 MODELS = {"gated_attention": "model", "mean": "aggregator", "bag size": "baseline"}
 
@@ -40,10 +41,14 @@ def scores_of(labels: dict[str, list[int]], models: dict[str, str] = MODELS) -> 
     return pd.concat(tables, ignore_index=True)
 
 
+def compared(scores: pd.DataFrame) -> pd.DataFrame:
+    return compare(scores, np.random.SeedSequence(4))
+
+
 def test_every_cohort_and_model_has_its_row_and_numbers() -> None:
-    truth = [0, 1] * 8
+    truth = [0, 1] * 12
     scores = scores_of({"Lund": truth, "Bern": truth, "Oslo": truth})
-    table = compare(scores)
+    table = compared(scores)
     assert tuple(table.columns) == COLUMNS
     assert list(table["cohort"].unique()) == [DEVELOPMENT, "Bern", "Oslo", POOLED]
     for cohort, rows in table.groupby("cohort"):
@@ -58,11 +63,9 @@ def test_every_cohort_and_model_has_its_row_and_numbers() -> None:
             theirs = of[str(row.model)]
             auc = auc_delong(theirs["score"], theirs["label"])
             assert (row.patients, row.positives) == (len(theirs), len(theirs) / 2)
-            assert (row.auc, row.auc_ci_low, row.auc_ci_high) == (
-                auc.value,
-                auc.ci_low,
-                auc.ci_high,
-            )
+            assert row.auc == pytest.approx(auc.value)
+            limits = logit_interval(auc.value, auc.variance)
+            assert (row.auc_ci_low, row.auc_ci_high) == pytest.approx(limits)
             if row.role == "model":
                 assert math.isnan(row.difference) and math.isnan(row.p)
                 continue
@@ -74,7 +77,7 @@ def test_every_cohort_and_model_has_its_row_and_numbers() -> None:
                 expected.p,
             )
     assert table["p"].notna().sum() == 8
-    np.testing.assert_array_equal(table["p_holm"], holm(table["p"]))
+    np.testing.assert_array_equal(table["p_holm"], adjusted_p(table["p"], "holm"))
 
 
 def test_order_of_rows_makes_no_difference() -> None:
@@ -82,25 +85,25 @@ def test_order_of_rows_makes_no_difference() -> None:
     shuffled = scores.groupby("model", sort=False, group_keys=False)[list(scores)].apply(
         lambda rows: rows.sample(frac=1, random_state=1)
     )
-    pd.testing.assert_frame_equal(compare(scores), compare(shuffled))
+    pd.testing.assert_frame_equal(compared(scores), compared(shuffled))
 
 
 def test_the_studys_model_comes_first() -> None:
     scores = scores_of({"Lund": [0, 1] * 5})
     turned = pd.concat([scores[scores["role"] != "model"], scores[scores["role"] == "model"]])
-    assert compare(turned)["model"].iloc[0] == "gated_attention"
+    assert compared(turned)["model"].iloc[0] == "gated_attention"
 
 
 def test_what_cannot_be_estimated_is_said_and_not_counted() -> None:
-    scores = scores_of({"Lund": [0, 1] * 5, "Bern": [1, 1, 1], "Oslo": [0, 0, 1]})
-    table = compare(scores).set_index(["cohort", "model"])
+    few_cases = [0] * 20 + [1] * 4
+    scores = scores_of({"Lund": [0, 1] * 5, "Bern": [1, 1, 1], "Oslo": few_cases})
+    table = compared(scores).set_index(["cohort", "model"])
     one_label = table.loc[("Bern", "mean")]
-    assert one_label["note"] == ONE_LABEL
-    assert one_label[["auc", "difference", "p", "p_holm"]].isna().all()
+    assert one_label["note"] == "one label only: not estimable"
     few = table.loc[("Oslo", "mean")]
-    assert few["note"] == FEW
-    assert few[["auc", "difference"]].notna().all()
-    assert few[["auc_ci_low", "difference_ci_low", "p", "p_holm"]].isna().all()
+    assert few["note"] == "4 patients of a label, fewer than 5: not estimable"
+    for row in (one_label, few):
+        assert row[["auc", "auc_ci_low", "difference", "p", "p_holm"]].isna().all()
     assert table["p"].notna().sum() == 4  # development and pooled, two others each
 
 
@@ -110,7 +113,7 @@ def test_identical_and_perfect_scores() -> None:
     scores.loc[ours, "score"] = scores.loc[ours, "label"].to_numpy() * 0.5 + 0.1
     scores.loc[scores["model"] == "mean", "score"] = scores.loc[ours, "score"].to_numpy()
     scores.loc[scores["model"] == "bag size", "score"] = 0.5
-    table = compare(scores).set_index("model")
+    table = compared(scores).set_index("model")
     same = table.loc["mean"]
     assert (same["difference"], same["p"], same["p_holm"], same["note"]) == (0, 1, 1, "")
     assert (table.loc["bag size", "difference"], table.loc["bag size", "note"]) == (0.5, NO_SPREAD)
@@ -121,16 +124,16 @@ def test_patients_of_different_models_must_be_the_same() -> None:
     scores = scores_of({"Lund": [0, 1] * 5, "Bern": [0, 1] * 4})
     gone = (scores["model"] == "mean") & (scores["patient_id"] == "Bern-3")
     with pytest.raises(DataError, match='"Bern-3" has no score by mean'):
-        compare(scores[~gone])
+        compared(scores[~gone])
     with pytest.raises(DataError, match='"Bern-0" has no score by mean'):
-        compare(scores[~((scores["model"] == "mean") & (scores["centre"] == "Bern"))])
+        compared(scores[~((scores["model"] == "mean") & (scores["centre"] == "Bern"))])
 
 
 def test_scores_that_flatter_and_labels_that_lack_are_refused() -> None:
     scores = scores_of({"Lund": [0, 1] * 5})
     flattered = scores.assign(score_kind="external")
     with pytest.raises(DataError, match="only out-of-fold scores"):
-        compare(flattered)
+        compared(flattered)
     unknown = scores.assign(label=scores["label"].astype(float).where(scores.index > 0))
     with pytest.raises(DataError, match='"Lund-0" has no label'):
-        compare(unknown)
+        compared(unknown)

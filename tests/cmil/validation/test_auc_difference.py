@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cmil.validation.auc_difference import auc_difference, holm, unpaired_auc_difference
+from cmil.validation.auc_difference import auc_difference, unpaired_auc_difference
 from cmil.validation.discrimination import auc_delong
 from cohorts.errors import DataError
 
@@ -124,11 +124,3 @@ def test_difference_without_spread_has_no_p() -> None:
 def test_one_class_is_refused() -> None:
     with pytest.raises(DataError, match="both labels"):
         auc_difference([0.1, 0.2], [0.2, 0.1], [1, 1])
-
-
-def test_holm_steps_down() -> None:
-    """Worked out by hand: 5 * 0.01, 4 * 0.02, 3 * 0.03, then no less than the one before."""
-    assert holm([0.04, 0.01, 0.9, 0.02, 0.03]) == pytest.approx([0.09, 0.05, 0.9, 0.08, 0.09])
-    assert holm([math.nan, 0.02, 0.04]) == pytest.approx([math.nan, 0.04, 0.04], nan_ok=True)
-    assert holm([0.6, 0.7]) == pytest.approx([1.0, 1.0])
-    assert holm([]).shape == (0,)

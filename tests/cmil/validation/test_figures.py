@@ -10,13 +10,15 @@ from matplotlib.figure import Figure
 
 from cmil.validation import Questions, ValidationTables, validate_scores
 from cmil.validation.figures import (
-    STYLE,
     calibration_figure,
     decision_figure,
     roc_figure,
     with_interval,
 )
 from cmil.validation.forest_figures import centre_forest_figure, subgroup_forest_figure
+from cohorts.strata import POOLED
+from survival.figure_style import STYLE
+from survival.print_numbers import p_value
 
 
 @pytest.fixture(scope="module")
@@ -80,10 +82,11 @@ def test_forest_of_one_centre_is_not_called_pooled(study: pd.DataFrame) -> None:
 
 
 def test_forest_of_subgroups_has_the_interaction(tables: ValidationTables) -> None:
-    overall = tables.discrimination.query("measure == 'auc' and cohort == @POOLED").iloc[0]
+    of_auc = tables.discrimination.query("measure == 'auc'").set_index("cohort")
+    overall = of_auc.loc[POOLED]
     text = svg(subgroup_forest_figure(tables.subgroups, overall))
     p = tables.subgroups.query("measure == 'auc'")["p_interaction"].iloc[0]
-    assert f">{p:.3f}<" in text
+    assert f">{p_value(p)}<" in text
     assert with_interval(overall) in text
 
 
