@@ -6,8 +6,9 @@ import pandas as pd
 
 from cmil.reporting.contents import Figure, Section, Table
 from cmil.reporting.study_files import StudyFiles
-from cmil.reporting.words import NOT_ESTIMABLE, file_name, intervals, p_value
+from cmil.reporting.words import file_name, intervals
 from survival import SurvivalResults, hazard_ratio_figure, kaplan_meier_figure
+from survival.print_numbers import NOT_ESTIMABLE, p_value
 
 
 def survival_sections(study: StudyFiles) -> Sequence[Section]:

@@ -6,9 +6,10 @@ import pandas as pd
 
 from cmil.reporting.contents import Figure, Section, Table
 from cmil.reporting.study_files import StudyFiles
-from cmil.reporting.words import intervals, notes_of, p_value, wide
+from cmil.reporting.words import intervals, notes_of, wide
 from cmil.validation.figures import calibration_figure, decision_figure, roc_figure
 from cmil.validation.forest_figures import centre_forest_figure, subgroup_forest_figure
+from survival.print_numbers import p_value
 
 _SIZE = {"cohort": "Cohort", "patients": "Patients", "positives": "With the outcome"}
 

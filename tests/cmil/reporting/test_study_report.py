@@ -10,7 +10,7 @@ from pypdf import PdfReader
 
 from cmil.reporting.study_files import StudyFiles
 from cmil.reporting.study_report import write_study_report
-from cmil.reporting.words import with_interval
+from survival.print_numbers import interval_text
 
 from .conftest import NASTY
 
@@ -52,7 +52,7 @@ def test_numbers_of_every_cohort_are_in_page_and_pdf(
     document = "".join(document.split())
     assert len(auc) == 5
     for row in auc.itertuples():
-        text = with_interval(row.value, row.ci_low, row.ci_high)
+        text = interval_text(row.value, row.ci_low, row.ci_high, "z.3f")
         assert text in page.text
         assert text.replace(" ", "") in document
 
