@@ -138,17 +138,14 @@ def _made(results: ValidationResults) -> Iterator[tuple[str, pd.DataFrame]]:
 def _read(path: Path) -> pd.DataFrame:
     if not path.exists():
         raise FileFormatError(f'"{path}" does not exist; run cmil validate')
-    try:
-        # Only an empty field is missing, and in words it is no word: a centre may be called "NA".
-        return pd.read_csv(
-            path,
-            converters=dict.fromkeys(_WORDS, str),
-            keep_default_na=False,
-            na_values=[""],
-            float_precision="round_trip",
-        )
-    except pd.errors.EmptyDataError:  # a table of nobody has no columns
-        return pd.DataFrame()
+    # Only an empty field is missing, and in words it is no word: a centre may be called "NA".
+    return pd.read_csv(
+        path,
+        converters=dict.fromkeys(_WORDS, str),
+        keep_default_na=False,
+        na_values=[""],
+        float_precision="round_trip",
+    )
 
 
 def _read_rule(path: Path) -> ReferralRule | None:

@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -12,6 +13,9 @@ import pandas as pd
 import pytest
 
 from cmil.cli import main
+from cmil.kit.build import build_kit
+from cmil.kit.collect import collect_results, collected_text
+from cmil.kit.run import Sharing, run_kit
 from cmil.patient_bags import read_patient_bags
 from cmil.prediction import read_predictions
 from cmil.protocol.freeze import lock_study
@@ -20,6 +24,7 @@ from cmil.protocol.log import LOG
 from cmil.protocol.opening import validate_external
 from cmil.readers.comparison import ReaderTables
 from cmil.referral.conformal import fit_referral
+from cmil.results_table import validation_text
 from cmil.study import Study, predict_scores
 from cmil.study_settings import StudySettings
 from cmil.training.cross_validation import train
@@ -195,6 +200,24 @@ def test_scores_alone_are_enough_for_what_needs_no_bag(scored: Study, tmp_path: 
     assert found.referral_rule == whole.referral_rule
 
 
+def test_development_alone_has_no_centres_to_pool(scored: Study, tmp_path: Path) -> None:
+    scores = pd.read_csv(scored.predictions, float_precision="round_trip")
+    scores[scores["split"] == "development"].to_csv(tmp_path / "scores.csv", index=False)
+    study = Study.at(tmp_path / "out", scored.settings, predictions=tmp_path / "scores.csv")
+    found = validate_scores(study)
+    assert list(found.performance["cohort"]) == [DEVELOPMENT]
+    assert found.tables.centres.empty and found.tables.subgroups.empty
+    assert "external centres" not in validation_text(found)
+
+
+def test_external_scores_alone_tell_no_threshold(scored: Study, tmp_path: Path) -> None:
+    scores = pd.read_csv(scored.predictions, float_precision="round_trip")
+    scores[scores["split"] == "external"].to_csv(tmp_path / "scores.csv", index=False)
+    study = Study.at(tmp_path / "out", scored.settings, predictions=tmp_path / "scores.csv")
+    with pytest.raises(DataError, match="no development patient, on whose scores thresholds are"):
+        validate_scores(study)
+
+
 def test_scores_of_another_model_are_refused(scored: Study, tmp_path: Path) -> None:
     study = again(scored, tmp_path / "out")
     scores = pd.read_csv(study.predictions, float_precision="round_trip")
@@ -284,6 +307,21 @@ def test_lock_with_another_shift_reference_is_refused(
     says = "is missing" if change == "missing" else f'{SHIFT}" was changed'
     with pytest.raises(FileFormatError, match=says):
         validate_external(tmp_path / "model", centre, tmp_path / "out", bags=centre.parent / "bags")
+
+
+def test_kit_leaves_the_shift_reference_at_home_and_says_so(
+    locked: Study, centre: Path, tmp_path: Path
+) -> None:
+    build_kit(locked.model, tmp_path / "kit.zip")
+    assert not any(SHIFT in name for name in zipfile.ZipFile(tmp_path / "kit.zip").namelist())
+    bags = centre.parent / "bags"
+    run = run_kit(tmp_path / "kit.zip", centre, tmp_path / "there", Sharing(False, 5), bags=bags)
+    collected = collect_results(locked.model, [run.results], tmp_path / "all")
+    assert "does not travel" in collected_text(collected)
+    unpacked = tmp_path / "there" / "private" / "kit" / "model"
+    assert not (unpacked / SHIFT).exists()
+    done = validate_external(unpacked, centre, tmp_path / "out", bags=bags)
+    assert done.results.shift is None and done.results.referral is not None
 
 
 @pytest.fixture
