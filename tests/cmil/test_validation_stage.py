@@ -18,7 +18,7 @@ from cmil.kit.collect import collect_results, collected_text
 from cmil.kit.run import Sharing, run_kit
 from cmil.patient_bags import read_patient_bags
 from cmil.prediction import read_predictions
-from cmil.protocol.freeze import lock_study
+from cmil.protocol.freeze import ThresholdRules, lock_study
 from cmil.protocol.lock import LOCK, SHIFT, verify_lock
 from cmil.protocol.log import LOG
 from cmil.protocol.opening import validate_external
@@ -273,6 +273,15 @@ def test_lock_freezes_thresholds_referral_and_shift(locked: Study) -> None:
     assert again_locked.digest == lock.digest
     (locked.model / LOCK).unlink()
     assert lock_study(locked).digest == lock.digest
+
+
+def test_thresholds_of_the_command_stand_beside_those_of_the_settings(
+    scored: Study, tmp_path: Path
+) -> None:
+    lock = lock_study(again(scored, tmp_path / "out"), ThresholdRules(specificity=0.8))
+    assert list(lock.thresholds) == ["youden", "sensitivity 0.9", "specificity 0.8"]
+    asked = lock.settings["validation"]
+    assert (asked["sensitivity"], asked["specificity"]) == (0.9, 0.8)
 
 
 def test_external_cohort_is_evaluated_by_the_lock(
