@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Frozen:
+class _Frozen:
     """What nobody chooses at validation time.
 
     Attributes
@@ -127,7 +127,7 @@ def refuse_unfit_questions(study: Study, patients: Collection[str]) -> None:
         refuse_unknown_patients(read_ratings(asked.ratings), patients)
 
 
-def _frozen(study: Study, predictions: pd.DataFrame) -> Frozen:
+def _frozen(study: Study, predictions: pd.DataFrame) -> _Frozen:
     from cmil.bundle import FACTS, read_bundle
     from cmil.protocol.decision_rules import DecisionRules, fit_decision_rules, need_scores
     from cmil.protocol.lock import LOCK, verify_lock
@@ -142,7 +142,7 @@ def _frozen(study: Study, predictions: pd.DataFrame) -> Frozen:
             f'"{study.predictions}" is of another model than "{study.model}"; run cmil predict'
         )
     if lock:
-        return Frozen(DecisionRules(lock.thresholds, lock.referral), lock, bundle)
+        return _Frozen(DecisionRules(lock.thresholds, lock.referral), lock, bundle)
     development = predictions[predictions["split"] == "development"]
     asked = study.settings.validation
     if development.empty and (need_scores(asked) or bundle is None):
@@ -154,11 +154,11 @@ def _frozen(study: Study, predictions: pd.DataFrame) -> Frozen:
         threshold = {bundle.facts.threshold_method: bundle.facts.threshold}
     else:
         threshold = {"youden": youden_threshold(development["score"], development["label"])}
-    return Frozen(fit_decision_rules(threshold, development, asked), None, bundle)
+    return _Frozen(fit_decision_rules(threshold, development, asked), None, bundle)
 
 
 def _inputs(
-    study: Study, frozen: Frozen, cohort: Cohort, columns: pd.DataFrame
+    study: Study, frozen: _Frozen, cohort: Cohort, columns: pd.DataFrame
 ) -> Mapping[str, str]:
     from cmil.explanation_stage import digest_of_known
     from cmil.patient_bags import digest_of_bags
@@ -189,7 +189,7 @@ def _described(
 
 
 def _evaluated(
-    study: Study, frozen: Frozen, cohort: Cohort, predictions: pd.DataFrame
+    study: Study, frozen: _Frozen, cohort: Cohort, predictions: pd.DataFrame
 ) -> ValidationResults:
     from cmil import validation
     from cmil.referral.performance import referral_performance
@@ -238,7 +238,7 @@ def _risk_coverage(
     return pd.concat(curves, ignore_index=True), pd.DataFrame(areas)
 
 
-def _of_bags(study: Study, frozen: Frozen, cohort: Cohort) -> "BagTables":
+def _of_bags(study: Study, frozen: _Frozen, cohort: Cohort) -> "BagTables":
     from cmil.validation_bags import BagTables, ask_bags
 
     if frozen.bundle is None or not cohort.slides:
