@@ -15,9 +15,10 @@ import pandas as pd
 from cmil.demo import SETTINGS
 from cmil.extraction_stage import extract_bags
 from cmil.run_record import describe_machine
-from cmil.study import Study, predict_scores, train_model, validate_scores
+from cmil.study import Study, predict_scores, train_model
 from cmil.study_settings import StudySettings, read_study_settings
 from cmil.validation.discrimination import auc_delong
+from cmil.validation_stage import validate_scores
 from cohorts.files import write_text
 from cohorts.simulate import SLIDE_SIZE, simulate_study
 

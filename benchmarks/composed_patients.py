@@ -19,8 +19,9 @@ from cmil.attention import attention_path, read_attention
 from cmil.extraction_stage import extract_bags
 from cmil.run_record import describe_machine
 from cmil.settings import AggregatorName
-from cmil.study import Study, predict_scores, train_model, validate_scores
+from cmil.study import Study, predict_scores, train_model
 from cmil.study_settings import StudySettings, read_study_settings
+from cmil.validation_stage import validate_scores
 from cohorts.manifest import Cohort
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "composed_patients.toml"
@@ -52,7 +53,8 @@ def evaluate(settings: StudySettings, aggregator: str, out: Path) -> pd.DataFram
     study = Study.at(out / aggregator, chosen, bags=out / "bags")
     train_model(study)
     predict_scores(study)
-    table = validate_scores(study)[["cohort", "patients", "auc", "auc_ci_low", "auc_ci_high"]]
+    performance = validate_scores(study).performance
+    table = performance[["cohort", "patients", "auc", "auc_ci_low", "auc_ci_high"]]
     table.insert(0, "aggregator", aggregator)
     found = enrichment(study.cohort.external, study.out / "attention")
     return table.assign(enrichment=[found.get(name, np.nan) for name in table["cohort"]])

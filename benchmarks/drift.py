@@ -64,8 +64,9 @@ def run(name: str, shared: Path, out: Path) -> dict[str, object]:
     import torch
 
     from cmil.extraction_stage import extract_bags
-    from cmil.study import Study, predict_scores, train_model, validate_scores
+    from cmil.study import Study, predict_scores, train_model
     from cmil.study_settings import read_study_settings
+    from cmil.validation_stage import validate_scores
     from feature_extraction.bags import read_bag_attributes
 
     threads, changes = WAYS[name]
@@ -85,7 +86,7 @@ def run(name: str, shared: Path, out: Path) -> dict[str, object]:
     seconds = time.monotonic() - started
     train_model(study)
     predict_scores(study)
-    table = validate_scores(study).set_index("cohort")["auc"]
+    table = validate_scores(study).performance.set_index("cohort")["auc"]
     first = read_bag_attributes(next(iter(sorted(study.bags.glob("*.h5")))))
     own = pd.read_csv(study.predictions).set_index("patient_id")["score"]
     return {

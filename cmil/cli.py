@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cmil import __version__
+from cmil.plan_command import plan_app
 
 if TYPE_CHECKING:
     from cmil.extraction_stage import Work
@@ -32,6 +33,7 @@ kit_app = typer.Typer(
     help="Validate at outside centres, whose data stay there.", no_args_is_help=True
 )
 app.add_typer(kit_app, name="kit")
+app.add_typer(plan_app, name="plan")
 
 StudyFile = Annotated[
     Path, typer.Argument(metavar="STUDY.toml", help="The study's settings.", show_default=False)
@@ -435,12 +437,15 @@ def validate(
     ] = None,
     bags: Bags = None,
     weights: Weights = None,
+    ratings: Annotated[
+        Path | None, typer.Option(metavar="CSV", help="What readers said of the patients.")
+    ] = None,
     threshold: Annotated[float | None, typer.Option(hidden=True)] = None,
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:
     """Evaluate the frozen score and decision; with --model, an external cohort under its lock."""
-    from cmil.results_table import performance_table
+    from cmil.results_table import validation_json, validation_text
     from cohorts.errors import SettingsError
 
     if threshold is not None:
@@ -459,19 +464,25 @@ def validate(
                 f"lock; {'drop the study file' if study else 'add --cohort'}"
             )
         done = validate_external(
-            model, cohort, out, bags=bags, predictions=predictions, weights=weights
+            model,
+            cohort,
+            out,
+            bags=bags,
+            predictions=predictions,
+            weights=weights,
+            ratings=ratings,
         )
-        table, failed = done.performance, done.failed
+        results, failed = done.results, done.failed
         print(f"opening {done.entry.number}, lock {done.entry.lock}", file=sys.stderr)
     else:
-        from cmil.study import validate_scores
+        from cmil.validation_stage import validate_scores
 
         if not study:
             raise SettingsError("name a STUDY.toml, or --model and --cohort")
-        _refuse_alone("--bags", bags is not None, "--model", of_given=False)
         _refuse_alone("--weights", weights is not None, "--model", of_given=False)
-        table = validate_scores(_open(study, out, cohort, predictions=predictions))
-    print(table.to_json(orient="records") if as_json else performance_table(table))
+        _refuse_alone("--ratings", ratings is not None, "--model", of_given=False)
+        results = validate_scores(_open(study, out, cohort, bags=bags, predictions=predictions))
+    print(validation_json(results) if as_json else validation_text(results))
     _exit_if_failed(failed)
 
 

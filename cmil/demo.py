@@ -45,6 +45,15 @@ compare = ["mean"]  # whether attention is worth its while
 [explanations]
 annotations = "images/truth"
 
+[validation]
+sensitivity = 0.95
+prevalences = [0.1, 0.3]
+subgroups = ["mycn_amplified"]
+
+[validation.referral]
+miss_rate = 0.1
+false_alarm_rate = 0.1
+
 [survival]
 covariates = ["age_months", "mycn_amplified"]
 """

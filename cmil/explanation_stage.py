@@ -40,7 +40,7 @@ def explain_scores(study: Study) -> None:
         "model": bundle.digest,
         "attention": digest_of_file(record),
         "bags": digest_of_bags(cohort, study.bags),
-        "known of patches": _digest_of_files(_files_named(study)),
+        "known of patches": digest_of_known(study),
     }
     folder = study.out / "explanations"
     stage = study.stage("explain", "explanations", inputs, settings.model_dump(mode="json"))
@@ -66,6 +66,17 @@ def explain_scores(study: Study) -> None:
         say(f"warning: {line}")
 
 
+def digest_of_known(study: Study) -> str:
+    """SHA-256 over the files that `[explanations]` names.
+
+    Raises
+    ------
+    SettingsError
+        If one is not there.
+    """
+    return digest_of([[path.name, digest_of_file(path)] for path in _files_named(study)])
+
+
 def _files_named(study: Study) -> Sequence[Path]:
     settings = study.settings.explanations
     folder = settings.annotations
@@ -76,7 +87,3 @@ def _files_named(study: Study) -> Sequence[Path]:
         raise SettingsError(f'[explanations] patch_tables: "{absent[0]}" does not exist')
     annotations = sorted(folder.rglob("*.*json")) if folder else []
     return [*annotations, *settings.patch_tables]
-
-
-def _digest_of_files(paths: Sequence[Path]) -> str:
-    return digest_of([[path.name, digest_of_file(path)] for path in paths])

@@ -1,14 +1,28 @@
 """Results as short tables for a terminal."""
 
 import json
+import math
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from cohorts.errors import FileFormatError
 from survival.print_numbers import interval_text, p_value
+
+if TYPE_CHECKING:
+    from cmil.validation_results import ValidationResults
+
+# Curves are left to their files.
+_SUMMARIES = (
+    *("discrimination", "decisions", "calibration", "comparisons"),
+    *("centres", "heterogeneity", "leave_one_out", "subgroups"),
+)
+_FURTHER = (
+    *("risk_coverage_area", "referral", "shift", "stability", "detection_points"),
+    *("readers_agreement", "readers_differences", "readers_points", "readers_auc"),
+)
 
 
 def results_table(out: Path, endpoints: Sequence[str]) -> str:
@@ -32,6 +46,42 @@ def performance_table(performance: pd.DataFrame) -> str:
         for row in performance.to_dict("records")
     ]
     return pd.DataFrame(lines).to_string(index=False, justify="left")
+
+
+def validation_text(results: "ValidationResults") -> str:
+    """Give the short table, and in a line what several external centres say together."""
+    pooled = results.tables.heterogeneity
+    table = performance_table(results.performance)
+    if pooled.empty or results.tables.centres["centre"].nunique() < 2:
+        return table
+    auc = pooled[pooled["measure"] == "auc"].to_dict("records")[0]
+    together = interval_text(auc["value"], auc["ci_low"], auc["ci_high"])
+    line = f"AUC over {auc['centres']} external centres: {together}"
+    if not math.isnan(auc["prediction_low"]):
+        line += f", of another centre {auc['prediction_low']:.2f} to {auc['prediction_high']:.2f}"
+    if not math.isnan(auc["i2"]):
+        line += f", I2 {auc['i2']:.0f}%"
+    note = f" ({auc['note']})" if auc["note"] else ""
+    return f"{table}\n\n{line}; {auc['method']}{note}"
+
+
+def validation_json(results: "ValidationResults") -> str:
+    """Give every table but the curves, each as a list of rows, as JSON."""
+    tables = {name: getattr(results.tables, name) for name in _SUMMARIES}
+    tables |= {name: getattr(results, name) for name in _FURTHER}
+    tables = {"performance": results.performance, **tables}
+    if results.detection is not None:
+        from cmil.validation_results import detection_row
+
+        tables["detection"] = detection_row(results.detection)
+    return json.dumps(
+        {
+            name: json.loads(table.to_json(orient="records", double_precision=15))
+            for name, table in tables.items()
+            if table is not None
+        },
+        ensure_ascii=False,
+    )
 
 
 def comparison_table(comparison: pd.DataFrame) -> str:

@@ -7,7 +7,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
 import pandas as pd
 
 from cmil.machines import HERE, Machines
@@ -120,8 +119,11 @@ def run_study(
     from cmil.comparison_stage import compare_models
     from cmil.explanation_stage import explain_scores
     from cmil.extraction_stage import Work, extract_bags
+    from cmil.validation_stage import refuse_unfit_questions, validate_scores
 
     refuse_unfit_outcomes(study)
+    if study.is_binary:
+        refuse_unfit_questions(study, set(study.manifest.patients.index))
     _refuse_too_few_patients(study)
     failed = extract_bags(study, Work(machines=machines))
     train_model(study, machines=machines)
@@ -274,26 +276,6 @@ def predict_scores(study: Study) -> None:
             write_attention(folder, bag, said, bundle.digest)
             advance(note=patient_id)
         write_text(study.predictions, pd.DataFrame(rows).to_csv(index=False))
-
-
-def validate_scores(study: Study) -> pd.DataFrame:
-    """Evaluate the frozen score and decision, cohort by cohort."""
-    from cmil.prediction import read_predictions
-    from cmil.validation import performance, roc_curves
-
-    study.refuse_other_tasks("validate")
-    predictions = read_predictions(study.predictions)
-    table = performance(predictions, np.random.SeedSequence(study.settings.seed))
-    folder = study.out / "validation"
-    stage = study.stage("validate", "validation", _of_predictions(study), {})
-    outputs = [folder / "performance.csv", folder / "roc.csv"]
-    if not stage.is_done():
-        with stage.recorded(lambda: outputs):
-            write_text(outputs[0], table.to_csv(index=False))
-            curves = [c.assign(cohort=name) for name, c in roc_curves(predictions).items()]
-            roc = pd.concat(curves) if curves else pd.DataFrame()
-            write_text(outputs[1], roc.to_csv(index=False))
-    return table
 
 
 def relate_to_survival(study: Study) -> None:

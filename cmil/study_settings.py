@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from cmil.explanations.settings import ExplanationSettings
 from cmil.settings import MilSettings
+from cmil.validation.settings import ValidationSettings
 from cohorts.errors import SettingsError
 from cohorts.settings import CohortSettings
 from feature_extraction.settings import ExtractionSettings
@@ -28,6 +29,7 @@ class StudySettings(BaseModel):
     extraction: ExtractionSettings
     mil: MilSettings = MilSettings()
     explanations: ExplanationSettings = ExplanationSettings()
+    validation: ValidationSettings = ValidationSettings()
     survival: SurvivalSettings = SurvivalSettings()
 
     @model_validator(mode="after")
@@ -75,6 +77,9 @@ def read_study_settings(
     if "manifest" in cohort:
         cohort["manifest"] = str(path.parent / str(cohort["manifest"]))
     _resolve_explanations(path, _table(path, content, "explanations"))
+    validation = _table(path, content, "validation")
+    if "ratings" in validation:
+        validation["ratings"] = str(path.parent / str(validation["ratings"]))
     if "weights" in extraction:
         extraction["weights"] = str(path.parent / str(extraction["weights"]))
     if manifest:

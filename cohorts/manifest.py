@@ -135,7 +135,7 @@ def read_cohort(settings: CohortSettings, covariates: Sequence[str] = ()) -> Coh
         With one line per problem, each naming the row (the header is row 1) and the column.
     """
     manifest = settings.manifest
-    header, rows = _read_rows(manifest)
+    header, rows = read_rows(manifest)
     endpoints = settings.endpoints.values()
     numeric = dict.fromkeys([*(c for e in endpoints for c in (e.time, e.event)), *covariates])
     _check_columns(manifest, header, [*([settings.label] if settings.label else []), *numeric])
@@ -152,7 +152,18 @@ def read_cohort(settings: CohortSettings, covariates: Sequence[str] = ()) -> Coh
     return read.read()
 
 
-def _read_rows(manifest: Path) -> tuple[list[str], list[dict[str, str]]]:
+def read_rows(manifest: Path) -> tuple[list[str], list[dict[str, str]]]:
+    """Read the names of a manifest's columns, and its rows as they are written.
+
+    Returns
+    -------
+    header, and one mapping of column to text a row, whose key "" is the number of the row.
+
+    Raises
+    ------
+    ManifestError
+        If the file is missing, no CSV in UTF-8, ragged, or has no row.
+    """
     try:
         with manifest.open(encoding="utf-8-sig", newline="") as file:
             lines = list(csv.reader(file, strict=True))

@@ -41,6 +41,9 @@ epochs = 30
 hidden = 16
 attention_width = 8
 
+[validation]
+samples = 50
+
 [survival]
 covariates = ["age_months"]
 """

@@ -120,7 +120,8 @@ def test_stages_run_one_by_one_with_files_made_elsewhere(finished_study, cmil, t
         done = cmil(stage[0], study.settings, "--out", mine, *stage[1:])
         assert done.returncode == 0, done.stderr
         if stage[0] == "validate":
-            assert json.loads(done.stdout)[-1]["cohort"] == "external, pooled"
+            performance = json.loads(done.stdout)["performance"]
+            assert performance[-1]["cohort"] == "external, pooled"
         if stage[0] == "survival":
             assert json.loads(done.stdout)["cutpoint"]["n"] == 12
     assert (mine / "predictions.csv").read_bytes() == (out / "predictions.csv").read_bytes()

@@ -36,7 +36,7 @@ def test_study_is_locked_validated_and_run_at_two_outside_centres(
     options = [*model, "--cohort", manifests["B"], "--out", there, "--threads", 1]
     done = cmil("validate", *options, "--json")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)[0]["patients"] == 6
+    assert json.loads(done.stdout)["performance"][0]["patients"] == 6
     assert f"opening 1, lock {digest}" in done.stderr
     assert "survival is left without" in done.stderr
     alone = pd.read_csv(there / "predictions.csv").set_index("patient_id")["score"]

@@ -11,6 +11,7 @@ from cmil.explanations.settings import ExplanationSettings
 from cmil.histograms.settings import HistogramSettings
 from cmil.settings import MilSettings
 from cmil.study_settings import StudySettings
+from cmil.validation.settings import CostSettings, ReferralSettings, ValidationSettings
 from cohorts.endpoints import Endpoint
 from cohorts.settings import CohortSettings
 from feature_extraction.selection import PatchRule
@@ -19,6 +20,7 @@ from survival.settings import SurvivalSettings
 
 PAGE = Path(__file__).parent.parent / "docs" / "settings.md"
 TABLES = {"cohort", "extraction", "histogram", "keep", "mil", "explanations", "survival"}
+TABLES |= {"validation", "cost", "referral"}
 
 
 def documented(heading: str) -> dict[str, str]:
@@ -59,6 +61,9 @@ def _default(value: object) -> str:
         ("`[mil]`", MilSettings),
         ("`[mil.histogram]`", HistogramSettings),
         ("`[explanations]`", ExplanationSettings),
+        ("`[validation]`", ValidationSettings),
+        ("`[validation.cost]`", CostSettings),
+        ("`[validation.referral]`", ReferralSettings),
         ("`[survival]`", SurvivalSettings),
     ],
 )

@@ -14,12 +14,17 @@ from cmil.kit.aggregates import CentreAggregate
 from cmil.kit.results import Results, read_results
 from cmil.prediction import COLUMNS
 from cmil.protocol.external import refuse_unfit_scores
-from cmil.protocol.lock import Lock, verify_lock
+from cmil.protocol.lock import SHIFT, Lock, verify_lock
 from cmil.validation.decisions import wilson
 from cmil.validation.discrimination import auc_delong
 from cohorts.errors import DataError
 from cohorts.files import write_text
 from cohorts.random_effects import pool
+
+_NO_SHIFT = (
+    "How far these centres lie from development was not told: what it is told by has a row for "
+    "each development patient and does not travel."
+)
 
 
 @dataclass(frozen=True)
@@ -36,11 +41,14 @@ class Collected:
         AUC over centres, back from the logit scale, by random effects.
     patients
         Rows of `predictions.csv` of the centres that shared patients; the ids are pseudonyms.
+    note
+        What the centres were not asked, and why; empty otherwise.
     """
 
     centres: pd.DataFrame
     pooled: pd.DataFrame
     patients: pd.DataFrame
+    note: str
 
 
 def collect_results(model: Path, files: Sequence[Path], out: Path) -> Collected:
@@ -67,7 +75,8 @@ def collect_results(model: Path, files: Sequence[Path], out: Path) -> Collected:
     rows = [_row_of_patients(str(name), group) for name, group in patients.groupby("centre")]
     rows += [_row_of_aggregate(one) for each in results for one in each.aggregates]
     centres = pd.DataFrame(rows).sort_values("centre", ignore_index=True)
-    collected = Collected(centres, pooled_auc(centres), patients)
+    note = _NO_SHIFT if SHIFT in lock.files else ""
+    collected = Collected(centres, pooled_auc(centres), patients, note)
     quality = [line.model_dump() for one in results for line in one.quality]
     openings = [
         {"file": path.name, **entry.model_dump(mode="json")}
@@ -123,14 +132,15 @@ def collected_text(found: Collected) -> str:
         )
     note = f"; {pooled['note']}" if pooled["note"] else ""
     table = centres.to_string(index=False, justify="left", float_format=lambda x: f"{x:.3f}")
-    return f"{table}\n\n{together}{note}\nResearch use only."
+    lines = [f"{table}\n", f"{together}{note}", *filter(None, [found.note]), "Research use only."]
+    return "\n".join(lines)
 
 
 def collected_json(found: Collected) -> str:
     """Give the tables of centres and of what they say together as JSON."""
     tables = {"centres": found.centres, "pooled": found.pooled}
     records = {name: json.loads(t.to_json(orient="records")) for name, t in tables.items()}
-    return json.dumps(records, ensure_ascii=False, allow_nan=False)
+    return json.dumps({**records, "note": found.note}, ensure_ascii=False, allow_nan=False)
 
 
 def _refuse_twice(files: Sequence[Path], results: Sequence[Results]) -> None:

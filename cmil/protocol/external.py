@@ -52,6 +52,7 @@ def external_study(
     bags: Path | None = None,
     predictions: Path | None = None,
     weights: Path | None = None,
+    ratings: Path | None = None,
 ) -> ExternalStudy:
     """Lay out the evaluation of an external cohort with the settings of the lock.
 
@@ -67,6 +68,8 @@ def external_study(
         Made elsewhere, under the same lock.
     weights
         Of the encoder, where this machine has them.
+    ratings
+        What readers said of the patients.
 
     Raises
     ------
@@ -82,7 +85,7 @@ def external_study(
             f'--out "{out}" is the folder of the study that was locked; give the external cohort '
             "one of its own"
         )
-    settings = _settings(lock.settings, manifest, weights)
+    settings = _settings(lock.settings, manifest, weights, ratings)
     study = ExternalStudy.at(out, settings, bags=bags, model=model, predictions=predictions)
     refuse_development(lock, list(study.manifest.patients.index))
     return study
@@ -172,7 +175,9 @@ def _refuse_first(scores: pd.DataFrame, checks: Sequence[tuple[Any, str]]) -> No
             raise DataError(f'patient "{wrong.iloc[0]}"{also} {says}')
 
 
-def _settings(locked: Mapping[str, Any], manifest: Path, weights: Path | None) -> StudySettings:
+def _settings(
+    locked: Mapping[str, Any], manifest: Path, weights: Path | None, ratings: Path | None
+) -> StudySettings:
     """Take the locked settings, with the paths of this machine and the columns of this manifest."""
     header = set(_header(manifest))
     cohort, survival = dict(locked["cohort"]), dict(locked["survival"])
@@ -182,11 +187,20 @@ def _settings(locked: Mapping[str, Any], manifest: Path, weights: Path | None) -
     absent += [name for name in cohort["endpoints"] if name not in known]
     if absent:
         say(f'"{manifest.name}" has no {", ".join(absent)}; survival is left without')
+    asked = {**locked["validation"], "ratings": ratings}
+    absent = [name for name in asked["subgroups"] if name not in header]
+    asked["subgroups"] = [name for name in asked["subgroups"] if name in header]
+    if asked["comparator"] not in header:
+        absent += [asked["comparator"]] if asked["comparator"] else []
+        asked["comparator"] = None
+    if absent:
+        say(f'"{manifest.name}" has no {", ".join(absent)}; the validation is left without')
     return StudySettings.model_validate(
         {
             **locked,
             "cohort": {**cohort, "endpoints": known, "manifest": manifest},
             "extraction": {**locked["extraction"], "weights": weights},
+            "validation": asked,
             "survival": survival,
         }
     )

@@ -5,23 +5,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cmil.bundle import FACTS, WEIGHTS, ModelFacts, facts_text, read_bundle
+import pandas as pd
+
+from cmil.bundle import FACTS, WEIGHTS, ModelBundle, ModelFacts, facts_text, read_bundle
 from cmil.extraction_stage import encoding_asked_for
-from cmil.patient_bags import shortened
-from cmil.prediction import read_predictions
+from cmil.patient_bags import read_patient_bags, shortened
+from cmil.prediction import check_encoding, read_predictions
+from cmil.progress import say
+from cmil.protocol.decision_rules import fit_decision_rules, need_scores
 from cmil.protocol.development import salted_digest, salted_digests
-from cmil.protocol.lock import Development, Lock, write_lock
+from cmil.protocol.lock import LOCK, SHIFT, Development, Lock, read_lock, write_lock
+from cmil.referral.patient_descriptions import describe_patients, development_reference
+from cmil.referral.shift_file import write_shift_reference
 from cmil.study import Study
-from cmil.validation.thresholds import (
-    Cost,
-    cost_threshold,
-    sensitivity_threshold,
-    specificity_threshold,
-)
+from cmil.validation.settings import CostSettings, ValidationSettings
+from cmil.validation.thresholds import Cost
 from cohorts.errors import DataError, SettingsError
 from cohorts.files import digest_of, digest_of_file, digest_of_text
 from feature_extraction.bags import bag_path, read_bag_attributes
-from survival.cutpoint import CutPoint, read_lock
+from survival.cutpoint import CutPoint
+from survival.cutpoint import read_lock as read_cutpoint
 
 # Where files lie and how fast they are read is the matter of each machine.
 _OF_A_MACHINE: Mapping[str, Any] = {
@@ -29,12 +32,13 @@ _OF_A_MACHINE: Mapping[str, Any] = {
     "cohort": {"manifest"},
     "extraction": {"weights", "batch_size"},
     "explanations": True,
+    "validation": {"ratings"},
 }
 
 
 @dataclass(frozen=True)
 class ThresholdRules:
-    """Rules by which further thresholds are chosen, on out-of-fold development scores.
+    """Rules of further thresholds, each in the place of the one `[validation]` states, if it does.
 
     `sensitivity` and `specificity` are at least reached by theirs; `cost` is of wrong decisions.
     """
@@ -42,6 +46,13 @@ class ThresholdRules:
     sensitivity: float | None = None
     specificity: float | None = None
     cost: Cost | None = None
+
+    def into(self, asked: ValidationSettings) -> ValidationSettings:
+        """Put these into the settings of a study."""
+        cost = self.cost and CostSettings(**vars(self.cost))
+        given = {"sensitivity": self.sensitivity, "specificity": self.specificity, "cost": cost}
+        stated = {name: rule for name, rule in given.items() if rule is not None}
+        return asked.model_copy(update=stated)
 
 
 def lock_study(study: Study, rules: ThresholdRules = ThresholdRules()) -> Lock:
@@ -54,7 +65,7 @@ def lock_study(study: Study, rules: ThresholdRules = ThresholdRules()) -> Lock:
     study
         That was run: its model and, where these are asked for, scores and cut-point.
     rules
-        Of thresholds beside the model's own.
+        Of thresholds beside the model's own; those of `[validation]` where they state none.
 
     Raises
     ------
@@ -68,8 +79,13 @@ def lock_study(study: Study, rules: ThresholdRules = ThresholdRules()) -> Lock:
     bundle = read_bundle(study.model)
     facts = bundle.facts
     _refuse_other_settings(study, facts)
+    asked = rules.into(study.settings.validation)
+    settings = study.settings.model_copy(update={"validation": asked})
+    own = {facts.threshold_method: facts.threshold}
+    decided = fit_decision_rules(own, _development_scores(study, asked, bundle.digest), asked)
     travelling = without_ids(facts, bundle.digest)
     weights, model_json = study.model / WEIGHTS, study.model / FACTS
+    sources, cutpoint = _sources(study, facts), _cutpoint(study, bundle.digest)
     lock = Lock(
         label=facts.label,
         model_digest=bundle.digest,
@@ -77,19 +93,18 @@ def lock_study(study: Study, rules: ThresholdRules = ThresholdRules()) -> Lock:
         files={
             WEIGHTS: (digest_of_file(weights),),
             FACTS: (digest_of_file(model_json), digest_of_text(facts_text(travelling))),
+            **_shift_reference(study, bundle),
         },
         calibration=facts.calibration,
-        thresholds={
-            facts.threshold_method: facts.threshold,
-            **_further(study, rules, bundle.digest),
-        },
-        cutpoint=_cutpoint(study, bundle.digest),
+        thresholds=decided.thresholds,
+        referral=decided.referral,
+        cutpoint=cutpoint,
         encoding=facts.encoding,
-        settings=study.settings.model_dump(mode="json", exclude=dict(_OF_A_MACHINE)),
+        settings=settings.model_dump(mode="json", exclude=dict(_OF_A_MACHINE)),
         development=Development(
             salt=bundle.digest,
             patients=salted_digests(facts.fold_of, bundle.digest),
-            sources=_sources(study, facts),
+            sources=sources,
             centres=tuple(facts.centres),
             cohort_digest=facts.cohort_digest,
         ),
@@ -130,11 +145,11 @@ def _refuse_other_settings(study: Study, facts: ModelFacts) -> None:
             )
 
 
-def _further(study: Study, rules: ThresholdRules, model_digest: str) -> dict[str, float]:
-    """Choose the thresholds of the rules, as they are named in the lock."""
-    if rules == ThresholdRules():
-        return {}
-    study.refuse_other_tasks("lock, with further thresholds,")
+def _development_scores(study: Study, asked: ValidationSettings, model_digest: str) -> pd.DataFrame:
+    """Read the scores that thresholds and referral are fitted on, where they are asked for."""
+    if not need_scores(asked):
+        return pd.DataFrame(columns=["score", "label"])
+    study.refuse_other_tasks("lock, with further thresholds or a rule of referral,")
     scores = read_predictions(study.predictions)
     scores = scores[scores["split"] == "development"]
     if (scores["model_digest"] != model_digest).any() or (scores["score_kind"] != "oof").any():
@@ -142,16 +157,29 @@ def _further(study: Study, rules: ThresholdRules, model_digest: str) -> dict[str
             f'"{study.predictions}": thresholds are chosen on out-of-fold development scores of '
             "the model that is locked; run cmil predict"
         )
-    of, score, label = {}, scores["score"], scores["label"]
-    if rules.sensitivity is not None:
-        name = f"sensitivity {rules.sensitivity:g}"
-        of[name] = sensitivity_threshold(score, label, rules.sensitivity)
-    if rules.specificity is not None:
-        name = f"specificity {rules.specificity:g}"
-        of[name] = specificity_threshold(score, label, rules.specificity)
-    if rules.cost is not None:
-        of["cost"] = cost_threshold(score, label, rules.cost)
-    return of
+    return scores
+
+
+def _shift_reference(study: Study, bundle: ModelBundle) -> dict[str, tuple[str, ...]]:
+    """Write what development looks like beside the model, and give the file's digest.
+
+    That of a lock which is there stands: made again, its last digits may differ.
+    """
+    path = study.model / SHIFT
+    if (study.model / LOCK).exists():
+        locked = read_lock(study.model).files
+        return {SHIFT: locked[SHIFT]} if SHIFT in locked else {}
+    cohort = study.cohort.development
+    if not study.is_binary or not cohort.slides:
+        return {}
+    bags = read_patient_bags(cohort, study.bags, memory_gb=study.settings.mil.memory_gb)
+    check_encoding(bundle, bags)
+    reference = development_reference(cohort, describe_patients(bags), study.settings.seed)
+    if reference is None:
+        say("lock: too few development patients to tell a shift of a centre by; none will be told")
+        return {}
+    write_shift_reference(reference, path)
+    return {SHIFT: (digest_of_file(path),)}
 
 
 def _cutpoint(study: Study, model_digest: str) -> CutPoint | None:
@@ -163,7 +191,7 @@ def _cutpoint(study: Study, model_digest: str) -> CutPoint | None:
             f'"{path}" does not exist, and the study names endpoints; run cmil survival, so that '
             "the cut-point is locked with the model"
         )
-    cutpoint = read_lock(path)
+    cutpoint = read_cutpoint(path)
     if cutpoint.model_digest != model_digest:
         raise DataError(f'"{path}" was fitted on another model; run cmil survival')
     return cutpoint

@@ -7,13 +7,16 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from cmil.bundle import FACTS
 from cmil.calibration import Calibration
 from cmil.protocol.development import among
+from cmil.referral.conformal import ReferralRule
 from cohorts.errors import DataError, FileFormatError
 from cohorts.files import digest_of, digest_of_file, json_text, write_text
 from survival.cutpoint import CutPoint
 
 LOCK = "lock.json"
+SHIFT = "shift.safetensors"
 FORMAT_VERSION = 1
 _NAMED = 3
 
@@ -61,10 +64,13 @@ class Lock(_Frozen):
         validation kit carries them.
     files
         name of a file of the bundle -> digests of the bytes it may have: as trained and, where
-        ids are in it, as it travels.
+        ids are in it, as it travels. What development looks like (`SHIFT`) has a row for each of
+        its patients and does not travel.
     calibration, thresholds
         From logit to score, and from score to decision: name of the rule -> threshold. The first
         is the model's own.
+    referral
+        When the model answers; None without a rule.
     cutpoint
         From score to risk group; None for a study without endpoints.
     encoding
@@ -84,6 +90,7 @@ class Lock(_Frozen):
     files: Mapping[str, tuple[str, ...]]
     calibration: Calibration
     thresholds: Mapping[str, float]
+    referral: ReferralRule | None
     cutpoint: CutPoint | None
     encoding: Mapping[str, str | int | float]
     settings: Mapping[str, Any]
@@ -166,11 +173,19 @@ def verify_lock(model: Path) -> Lock:
     lock = read_lock(model)
     for name, digests in lock.files.items():
         path = model / name
+        if name == SHIFT and not path.exists() and _travels(lock, model):
+            continue
         if not path.is_file():
             raise FileFormatError(f'locked file "{path}" is missing; restore the bundle')
         if digest_of_file(path) not in digests:
             raise _changed(path)
     return lock
+
+
+def _travels(lock: Lock, model: Path) -> bool:
+    """Tell whether the bundle is the one of a kit, without ids."""
+    path = model / FACTS
+    return path.is_file() and digest_of_file(path) == lock.files[FACTS][-1]
 
 
 def refuse_locked(model: Path) -> None:

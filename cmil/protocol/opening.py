@@ -16,7 +16,9 @@ from cmil.protocol.external import (
 )
 from cmil.protocol.lock import Lock, verify_lock
 from cmil.protocol.log import LOG, Entry, append_entry, read_log, refuse_shortened
-from cmil.study import predict_scores, validate_scores
+from cmil.study import predict_scores
+from cmil.validation_results import ValidationResults
+from cmil.validation_stage import refuse_unfit_questions, validate_scores
 from cohorts.errors import FileFormatError
 from cohorts.files import digest_of_file, read_json, write_json
 from survival.cutpoint import write_lock
@@ -31,15 +33,15 @@ class Validation:
 
     Attributes
     ----------
-    performance
-        As `cmil.validation.performance` gives it.
+    results
+        As `cmil.validation_stage.validate_scores` gives them.
     entry
         Of the log.
     failed
         One line for each slide that could not be read.
     """
 
-    performance: pd.DataFrame
+    results: ValidationResults
     entry: Entry
     failed: Sequence[str]
 
@@ -52,10 +54,12 @@ def validate_external(
     bags: Path | None = None,
     predictions: Path | None = None,
     weights: Path | None = None,
+    ratings: Path | None = None,
 ) -> Validation:
     """Evaluate a locked model on an external cohort; the opening is logged before it is evaluated.
 
     Bags and scores are made where they are not given. The log is `openings.jsonl` in the bundle.
+    `ratings` is what readers said of the patients, if any have read them.
 
     Raises
     ------
@@ -69,11 +73,19 @@ def validate_external(
     """
     lock = verify_lock(model)
     study = external_study(
-        lock, model, manifest, out, bags=bags, predictions=predictions, weights=weights
+        lock,
+        model,
+        manifest,
+        out,
+        bags=bags,
+        predictions=predictions,
+        weights=weights,
+        ratings=ratings,
     )
     study.refuse_other_tasks("validate")
     failed = () if predictions else score_external(lock, study, make_bags=bags is None)
     scores = fit_scores(lock, study)
+    refuse_unfit_questions(study, set(scores["patient_id"]))
     entry = append_entry(
         model / LOG,
         action="validate",
@@ -82,11 +94,11 @@ def validate_external(
         centres=patients_of_centres(scores),
         scores=digest_of_file(study.predictions),
     )
-    performance = validate_scores(study)
-    _write_opening(out, study, scores, entry, performance)
+    results = validate_scores(study)
+    _write_opening(out, study, scores, entry, results.performance)
     if lock.cutpoint:
         write_lock(out / "survival" / "cutpoint.json", lock.cutpoint)
-    return Validation(performance, entry, failed)
+    return Validation(results, entry, failed)
 
 
 def score_external(lock: Lock, study: ExternalStudy, *, make_bags: bool) -> Sequence[str]:

@@ -13,6 +13,7 @@ from cohorts.errors import DataError
 
 Verdict = Literal["like development", "another centre", "too far", "too few patients"]
 FEWEST = 5
+FEWEST_IN_DEVELOPMENT = 4 * FEWEST
 LEVEL = 0.05
 PERMUTATIONS = 1999
 _CENTRES_TO_COMPARE = 3
@@ -102,10 +103,10 @@ def fit_shift_reference(
         If a description is not finite, or there are fewer than 20 patients.
     """
     rows, places = checked_descriptions(descriptions), np.asarray(centres).astype(str)
-    if len(rows) < 4 * FEWEST:
+    if len(rows) < FEWEST_IN_DEVELOPMENT:
         raise DataError(
             f"{len(rows)} development patients are too few to tell a shift; "
-            f"at least {4 * FEWEST} are needed"
+            f"at least {FEWEST_IN_DEVELOPMENT} are needed"
         )
     of_splits = _random_splits(rows, rng, splits)
     of_centres = _centres_left_out(rows, places, rng)

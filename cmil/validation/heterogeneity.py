@@ -23,6 +23,8 @@ _BACK: Mapping[str, Callable[[ArrayLike], NDArray[np.float64]]] = {
     "identity": np.asarray,
 }
 _POOLED = ("estimate", "ci_low", "ci_high")
+_OF_CENTRE = ["measure", "threshold_name", "centre", "patients", "positives"]
+_OF_CENTRE += ["value", "ci_low", "ci_high", "weight", "note"]
 _ADHOC, _PREDICTED = ("adhoc_ci_low", "adhoc_ci_high"), ("prediction_low", "prediction_high")
 _SPREAD = ("tau2", "tau2_ci_low", "tau2_ci_high", "i2", "q", "q_p", "centres", "method", "note")
 
@@ -93,7 +95,7 @@ def heterogeneity(patients: pd.DataFrame, thresholds: Mapping[str, float]) -> He
     left_out = pd.concat(without, ignore_index=True)[[*order, "tau2", "i2", "centres", "note"]]
     named = {"estimate": "value"}
     return Heterogeneity(
-        pd.DataFrame(centres),
+        pd.DataFrame(centres, columns=_OF_CENTRE),
         pd.DataFrame(pooled).rename(columns=named),
         left_out.rename(columns=named),
     )

@@ -159,9 +159,21 @@ def test_settings_that_contradict_each_other_are_explained(read: Read) -> None:
 
 
 def test_paths_are_relative_to_the_study(read: Read, tmp_path: Path) -> None:
-    settings = read(LEAST + 'weights = "../weights.safetensors"\n')
+    rest = '[validation]\nratings = "read/ratings.csv"\n'
+    settings = read(LEAST + 'weights = "../weights.safetensors"\n' + rest)
+    assert settings.validation.ratings == tmp_path / "read" / "ratings.csv"
     assert settings.cohort.manifest == tmp_path / "cohort.csv"
     assert settings.extraction.weights == tmp_path / "../weights.safetensors"
+
+
+def test_questions_of_a_validation_are_checked_when_they_are_read(read: Read) -> None:
+    table = "[validation]\nsensitvity = 0.9\nprevalences = [1.5]\n[validation.cost]\nmissed = 5\n"
+    lines = refusal(read, LEAST + table)
+    assert any(
+        'validation.sensitvity is not a setting; did you mean "sensitivity"' in li for li in lines
+    )
+    assert any("validation.prevalences.0: " in line for line in lines)
+    assert any("validation.cost.prevalence is not set; add it" in line for line in lines)
 
 
 def test_absolute_paths_stay(read: Read, tmp_path: Path) -> None:

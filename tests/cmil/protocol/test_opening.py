@@ -72,7 +72,7 @@ def test_external_cohort_is_scored_recorded_and_evaluated(
     scores = pd.read_csv(out / "predictions.csv")
     assert set(scores["score_kind"]) == {"external"}
     bern = scores[scores["centre"] == "Bern"]
-    reported = done.performance.set_index("cohort")
+    reported = done.results.performance.set_index("cohort")
     assert reported.loc["Bern", "auc"] == auc_delong(bern["score"], bern["label"]).value
     again = validate(model, manifest, tmp_path / "again")
     assert again.entry.number == 2 and again.entry.cohort == entry.cohort
@@ -82,7 +82,7 @@ def test_centre_with_one_class_is_refused_for_auc_with_its_reason(
     model, external, patients, tmp_path
 ) -> None:
     done = validate(model, external(patients), tmp_path / "out")
-    trento = done.performance.set_index("cohort").loc["Trento"]
+    trento = done.results.performance.set_index("cohort").loc["Trento"]
     assert pd.isna(trento["auc"]) and trento["specificity_n"] == 3
     opening = read_json(tmp_path / "out" / "validation" / "opening.json")
     assert "Trento" in opening["not_estimable"] and "AUC" in opening["not_estimable"]["Trento"]
