@@ -50,7 +50,8 @@ class Study:
     @cached_property
     def manifest(self) -> Cohort:
         """Everyone the manifest names."""
-        return read_cohort(self.settings.cohort, self.settings.survival.covariates)
+        survival = self.settings.survival
+        return read_cohort(self.settings.cohort, survival.covariates, survival.words)
 
     @cached_property
     def cohort(self) -> Cohort:
@@ -296,7 +297,7 @@ def validate_scores(study: Study) -> pd.DataFrame:
 def relate_to_survival(study: Study) -> None:
     """Lock the cut-point and relate the score to every endpoint the study names."""
     from cmil.prediction import read_predictions
-    from survival import CutPointRule, analyse, refit_cutpoint
+    from survival import analyse, outcomes_of_rule, refit_cutpoint, write_figures
 
     endpoints = study.settings.cohort.endpoints
     if not endpoints:
@@ -315,10 +316,24 @@ def relate_to_survival(study: Study) -> None:
         say("survival: up to date")
         return
     development = cohort.development.digest
-    with stage.recorded(lambda: [*folder.glob("*.csv"), folder / "cutpoint.json"]):
-        rule = CutPointRule(method=settings.cutpoint)
-        refit_cutpoint(folder / "cutpoint.json", predictions, development, rule)
-        results = analyse(predictions, cohort.patients, endpoints, settings, folder, development)
+    for table in [*folder.glob("*.csv"), *folder.glob("figures/*")]:
+        table.unlink()  # a table of earlier settings would pass for one of these
+    kept = ("*.csv", "*.md", "cutpoint.json", "figures/*")
+    with stage.recorded(lambda: [path for pattern in kept for path in folder.glob(pattern)]):
+        rule = settings.cutpoint
+        outcomes = outcomes_of_rule(rule, cohort.patients, endpoints)
+        lock = folder / "cutpoint.json"
+        refit_cutpoint(lock, predictions, development, rule, outcomes)
+        results = analyse(
+            predictions,
+            cohort.patients,
+            endpoints,
+            settings,
+            folder,
+            development,
+            seed=study.settings.seed,
+        )
+        write_figures(results, folder / "figures")
     for endpoint, left_out in results.left_out.groupby("endpoint"):
         names = ", ".join(left_out["patient_id"])
         say(f"survival: {endpoint}: no time or event, left out: {names}")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from survival.analysis import SurvivalResults
 from survival.print_numbers import p_text
+from survival.results import SurvivalResults
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -15,10 +15,14 @@ from cohorts.endpoints import Endpoint
 from cohorts.settings import CohortSettings
 from feature_extraction.selection import PatchRule
 from feature_extraction.settings import ExtractionSettings
+from survival.cut_rules import CutPointRule
+from survival.neuroblastoma_factors import NeuroblastomaColumns
 from survival.settings import SurvivalSettings
 
 PAGE = Path(__file__).parent.parent / "docs" / "settings.md"
-TABLES = {"cohort", "extraction", "histogram", "keep", "mil", "explanations", "survival"}
+TABLES = {"cohort", "extraction", "histogram", "keep", "mil", "explanations", "survival"} | {
+    "cutpoint"
+}
 
 
 def documented(heading: str) -> dict[str, str]:
@@ -60,6 +64,8 @@ def _default(value: object) -> str:
         ("`[mil.histogram]`", HistogramSettings),
         ("`[explanations]`", ExplanationSettings),
         ("`[survival]`", SurvivalSettings),
+        ("`[survival.cutpoint]`", CutPointRule),
+        ("`[survival.risk_group]`", NeuroblastomaColumns),
     ],
 )
 def test_settings_and_defaults_are_those_of_the_models(
