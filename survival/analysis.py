@@ -167,7 +167,8 @@ def _plan(
     if not horizons:
         source = development or list(strata.values())[-1]
         horizons, horizons_by = default_horizons(source, endpoint.unit)
-    models = fit_risk_models(development) if development else ()
+    # Where events compete, one less a Cox model's survival is no probability of the event.
+    models = fit_risk_models(development) if development and not endpoint.competing else ()
     return Plan(name, endpoint, cut, settings, horizons, horizons_by, development, models)
 
 

@@ -109,8 +109,8 @@ def _of_models(plans: Sequence[Plan], further: Mapping[str, pd.DataFrame]) -> st
         f"development patients' scores ({cut.score_sd:.4f}).{adjusted} Patients without a "
         "covariate were left out of models with it; nothing was imputed. Proportional hazards were "
         "tested by the score test of scaled Schoenfeld residuals against 1 - Kaplan-Meier "
-        "(Grambsch & Therneau 1994), with a global test; where it failed at 5%, the score was let interact "
-        "with log time. Linearity was tested by a restricted cubic spline with 4 knots."
+        "(Grambsch & Therneau 1994), with a global test; where it failed at 5%, the score was let "
+        "interact with log time. Linearity was tested by a restricted cubic spline with 4 knots."
     )
     if "centres_pooled" in further:
         said += (

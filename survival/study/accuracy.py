@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 
 from survival.accuracy_figures import plot_brier, plot_survival_calibration
-from survival.brier import BrierScore, brier_score
+from survival.brier import brier_score
 from survival.product_limit import FloatArray
+from survival.study.panels import panels
 from survival.study.plan import Plan, evenly
 from survival.study.risk_models import APPARENT, FITTED_ON, SCORE_MODEL, RiskModel
 from survival.study.stratum import Answer, Stratum
@@ -41,7 +42,8 @@ def prediction_error(stratum: Stratum, plan: Plan, rng: np.random.Generator) -> 
         tables.append(found.table.assign(**known))
         integrated.append(found.integrated.reset_index().assign(**known, note=found.note))
         if model.name == SCORE_MODEL:
-            draws["brier"] = partial(_draw_brier, found, plan.endpoint.unit, stratum.name)
+            plot = partial(plot_brier, found, plan.endpoint.unit)
+            draws["brier"] = partial(panels, [plot], plan.title(stratum))
     if not tables:
         nothing = pd.DataFrame([{"model": SCORE_MODEL, "time": math.nan, "brier": math.nan}])
         return Answer({"brier": nothing.assign(note=plan.no_model)})
@@ -90,8 +92,8 @@ def calibration(stratum: Stratum, plan: Plan, rng: np.random.Generator) -> Answe
     measures["note"] = measures["horizon"].map(notes)
     tables = {"calibration": measures, "calibration_groups": table("groups")}
     tables["calibration_curve"] = table("curve")
-    draw = partial(_draw_calibration, found, plan.endpoint.unit, stratum.name)
-    return Answer(tables, {"calibration": draw})
+    plots = [partial(plot_survival_calibration, one, plan.endpoint.unit) for one in found]
+    return Answer(tables, {"calibration": partial(panels, plots, plan.title(stratum), 4.8)})
 
 
 def _predicted(
@@ -106,22 +108,3 @@ def _predicted(
 def _origin(stratum: Stratum, plan: Plan, method: str) -> dict[str, str]:
     apparent = plan.development is not None and stratum.name == plan.development.name
     return {"method": method, "fitted_on": f"{FITTED_ON}; {APPARENT}" if apparent else FITTED_ON}
-
-
-def _draw_brier(found: BrierScore, unit: str, title: str) -> "Figure":
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(5.4, 4), layout="constrained")
-    plot_brier(found, unit, figure.subplots())
-    figure.suptitle(title, x=0.01, ha="left", fontsize=11, parse_math=False)
-    return figure
-
-
-def _draw_calibration(found: list[SurvivalCalibration], unit: str, title: str) -> "Figure":
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(4.8 * len(found), 4.6), layout="constrained")
-    for ax, one in zip(figure.subplots(1, len(found), squeeze=False)[0], found, strict=True):
-        plot_survival_calibration(one, unit, ax)
-    figure.suptitle(title, x=0.01, ha="left", fontsize=11, parse_math=False)
-    return figure

@@ -1,5 +1,6 @@
 """How well the score orders patients: concordance, AUC at the horizons, explained variation."""
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -7,8 +8,9 @@ import pandas as pd
 
 from survival.accuracy_figures import plot_dynamic_auc
 from survival.concordance import Censoring, Concordance, harrell_c, uno_c
-from survival.dynamic_auc import DynamicAuc, dynamic_auc
+from survival.dynamic_auc import dynamic_auc
 from survival.explained_variation import explained_variation
+from survival.study.panels import panels
 from survival.study.plan import Plan, evenly
 from survival.study.stratum import Answer, Stratum
 
@@ -47,12 +49,8 @@ def _line(found: Concordance) -> dict[str, object]:
 
 
 def _draw(stratum: Stratum, plan: Plan) -> "Figure":
-    from matplotlib.figure import Figure
-
+    """Draw the AUC over time up to the last horizon."""
     rows = stratum.rows
     times = np.union1d(evenly(plan.horizons[-1], _AUC_TIMES), plan.horizons)
-    auc: DynamicAuc = dynamic_auc(rows["score"], rows["time"], rows["event"], times)
-    figure = Figure(figsize=(5.4, 4), layout="constrained")
-    plot_dynamic_auc(auc, plan.endpoint.unit, figure.subplots())
-    figure.suptitle(stratum.name, x=0.01, ha="left", fontsize=11, parse_math=False)
-    return figure
+    auc = dynamic_auc(rows["score"], rows["time"], rows["event"], times)
+    return panels([partial(plot_dynamic_auc, auc, plan.endpoint.unit)], plan.title(stratum))

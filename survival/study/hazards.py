@@ -2,21 +2,19 @@
 
 import math
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 import pandas as pd
 
 from survival.cox_model import CoxModel
-from survival.proportional_hazards import ProportionalHazards, proportional_hazards_test
+from survival.proportional_hazards import proportional_hazards_test
 from survival.score_figures import plot_schoenfeld
+from survival.study.panels import panels
 from survival.study.plan import Plan
 from survival.study.ratios import fit
 from survival.study.stratum import SCORE, Answer, Stratum
 from survival.time_varying import time_varying_effect
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 LEVEL: Final = 0.05
 _FAILED = "hazards not proportional: see time_varying.csv, and rmst.csv, which needs no such model"
@@ -40,8 +38,8 @@ def proportional_hazards(stratum: Stratum, plan: Plan) -> Answer:
     tables = {"proportional_hazards": table}
     if failed[test.table["term"].isin([SCORE, "GLOBAL"])].any():
         tables["time_varying"] = _over_time(found.model, plan)
-    draw = partial(_draw, test, plan.endpoint.unit, stratum.name)
-    return Answer(tables, {"schoenfeld": draw})
+    plot = partial(plot_schoenfeld, test, SCORE, plan.endpoint.unit)
+    return Answer(tables, {"schoenfeld": lambda: panels([plot], plan.title(stratum))})
 
 
 def _over_time(model: CoxModel, plan: Plan) -> pd.DataFrame:
@@ -50,12 +48,3 @@ def _over_time(model: CoxModel, plan: Plan) -> pd.DataFrame:
     if table.empty:
         table = pd.DataFrame([{"period": "", "time": math.nan, "hr": math.nan}])
     return table.assign(term=SCORE, p_change=effect.p, method=effect.method, note=effect.note)
-
-
-def _draw(test: ProportionalHazards, unit: str, title: str) -> "Figure":
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(5.4, 4), layout="constrained")
-    plot_schoenfeld(test, SCORE, unit, figure.subplots())
-    figure.suptitle(title, x=0.01, ha="left", fontsize=11, parse_math=False)
-    return figure

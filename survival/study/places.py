@@ -15,14 +15,13 @@ def centres(stratum: Stratum, plan: Plan) -> Answer:
         return Answer({})
     rows = stratum.rows
     found = centre_hazard_ratios(rows["time"], rows["event"], stratum.score, rows["centre"])
-    title = f"{plan.name}: {stratum.name}"
     return Answer(
         {
             "centres": found.centres.assign(term=SCORE),
             "centres_pooled": found.pooled.assign(term=SCORE),
             "centres_left_out": found.left_out.assign(term=SCORE),
         },
-        {"centres": lambda: centre_forest_figure(found, SCORE, title)},
+        {"centres": lambda: centre_forest_figure(found, SCORE, plan.title(stratum))},
     )
 
 
@@ -36,11 +35,10 @@ def subgroups(stratum: Stratum, plan: Plan) -> Answer:
         rows["time"], rows["event"], score, stratum.subgroups, stratum.strata
     )
     note = pd.Series(found.interactions["note"], dtype=object).replace("", found.note)
-    title = f"{plan.name}: {stratum.name}"
     return Answer(
         {
             "subgroups": found.levels.assign(term=SCORE, stratified_by=stratum.stratified_by),
             "subgroup_interactions": found.interactions.assign(note=note),
         },
-        {"subgroups": lambda: subgroup_forest_figure(found, SCORE, title)},
+        {"subgroups": lambda: subgroup_forest_figure(found, SCORE, plan.title(stratum))},
     )

@@ -73,9 +73,15 @@ class Plan:
         """Why there is no predicted risk, or empty."""
         if self.models:
             return ""
+        if self.endpoint.competing:
+            return "not given: events compete, and a Cox model's risk takes them for censored"
         if self.development is None:
             return "not estimable: no development patient at hand to take a baseline hazard from"
         return "not estimable: too few development events, or no fit, for a baseline hazard"
+
+    def title(self, stratum: Stratum) -> str:
+        """Head a figure of one stratum."""
+        return f"{self.name[:1].upper()}{self.name[1:]}: {stratum.name}"
 
     @property
     def rmst_until(self) -> float:

@@ -34,7 +34,7 @@ def hazard_ratios(stratum: Stratum, plan: Plan) -> Answer:
     adjusted = fit(stratum, stratum.score, stratum.clinical)
     return Answer(
         {"cox": pd.DataFrame(lines), "cox_models": pd.concat(terms, ignore_index=True)},
-        {"forest": lambda: _draw(adjusted, stratum)},
+        {"forest": lambda: _draw(adjusted, plan.title(stratum))},
     )
 
 
@@ -78,7 +78,7 @@ def _all_terms(found: CoxRegression, model: str, stratum: Stratum) -> pd.DataFra
     )
 
 
-def _draw(found: CoxRegression, stratum: Stratum) -> "Figure":
+def _draw(found: CoxRegression, title: str) -> "Figure":
     figure = forest_figure(found)
-    figure.suptitle(stratum.name, x=0.01, ha="left", fontsize=11, parse_math=False)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold", parse_math=False)
     return figure

@@ -1,16 +1,18 @@
 """Whether the log hazard goes with the score in a straight line."""
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from survival.score_figures import plot_spline
 from survival.spline import SplineEffect, spline_effect
+from survival.study.panels import panels
 from survival.study.plan import Plan
 from survival.study.stratum import Answer, Stratum
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.axes import Axes
 
 
 def score_shape(stratum: Stratum, plan: Plan) -> Answer:
@@ -28,15 +30,13 @@ def score_shape(stratum: Stratum, plan: Plan) -> Answer:
         return Answer(tables)
     knots = ", ".join(f"{knot:.4g}" for knot in effect.knots)
     tables["spline"] = effect.curve.assign(reference=effect.reference, knots=knots)
-    return Answer(tables, {"spline": lambda: _draw(effect, plan, stratum.name)})
+    return Answer(
+        tables, {"spline": lambda: panels([partial(_draw, effect, plan)], plan.title(stratum))}
+    )
 
 
-def _draw(effect: SplineEffect, plan: Plan, title: str) -> "Figure":
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(5.4, 4), layout="constrained")
-    ax = plot_spline(effect, figure.subplots())
+def _draw(effect: SplineEffect, plan: Plan, ax: "Axes") -> "Axes":
+    plot_spline(effect, ax)
     for value in plan.cut.values:
         ax.axvline(value, color="#8a8a8a", linewidth=0.8, linestyle=":", zorder=0)
-    figure.suptitle(title, x=0.01, ha="left", fontsize=11, parse_math=False)
-    return figure
+    return ax

@@ -2,7 +2,7 @@
 
 import math
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -11,12 +11,10 @@ from survival.accuracy_figures import plot_survival_decision_curve
 from survival.added_value import added_value
 from survival.cox import FEWEST_EVENTS
 from survival.decision_curve import DecisionCurve, survival_decision_curve
+from survival.study.panels import panels
 from survival.study.plan import Plan
 from survival.study.risk_models import FITTED_ON
 from survival.study.stratum import Answer, Stratum
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 # Every second hundredth: at a hundred thresholds the bootstrap takes twice as long.
 _THRESHOLDS: Final = np.arange(0, 100, 2) / 100
@@ -93,10 +91,8 @@ def net_benefit(stratum: Stratum, plan: Plan, rng: np.random.Generator) -> Answe
         "decision_curve": _by_horizon([one.table for one in found], found).assign(**said),
         "decision_differences": _by_horizon([one.differences for one in found], found),
     }
-    return Answer(
-        tables,
-        {"decision_curve": partial(_draw, found, plan.endpoint.unit, stratum.name)},
-    )
+    plots = [partial(plot_survival_decision_curve, one, plan.endpoint.unit) for one in found]
+    return Answer(tables, {"decision_curve": partial(panels, plots, plan.title(stratum))})
 
 
 def _by_horizon(tables: list[pd.DataFrame], found: list[DecisionCurve]) -> pd.DataFrame:
@@ -117,13 +113,3 @@ def _unfit(rows: pd.DataFrame, terms: pd.DataFrame, events: int) -> str:
     if events < FEWEST_EVENTS * parameters:
         return f"not estimable: {events} events for {parameters} terms, fewer than 5 each"
     return ""
-
-
-def _draw(found: list[DecisionCurve], unit: str, title: str) -> "Figure":
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(5.2 * len(found), 4.4), layout="constrained")
-    for ax, one in zip(figure.subplots(1, len(found), squeeze=False)[0], found, strict=True):
-        plot_survival_decision_curve(one, unit, ax)
-    figure.suptitle(title, x=0.01, ha="left", fontsize=11, parse_math=False)
-    return figure
