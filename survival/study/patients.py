@@ -16,6 +16,7 @@ from survival.endpoints import (
     refuse,
     without_outcome,
 )
+from survival.findings import absent_columns
 from survival.risk_group import known_risk_group
 from survival.settings import SurvivalSettings
 from survival.study.stratum import Stratum
@@ -31,8 +32,8 @@ def join_each(
     if not endpoints:
         refuse(["patients: no endpoint is named; name its time and event columns"])
     joined: dict[str, Stratum] = {}
-    absent = [name for name in settings.words if name not in patients]
-    problems = [f'patients: no column "{name}"; add it or correct its name' for name in absent]
+    absent = absent_columns("patients", patients.columns, settings.words)
+    problems = [finding.message for finding in absent]
     for name, endpoint in endpoints.items():
         lacking = without_outcome(patients, endpoint).index
         scored = predictions[~predictions["patient_id"].isin(lacking)]
