@@ -1,8 +1,9 @@
 """Relate the frozen score to survival, stratum by stratum, and write the tables."""
 
+import multiprocessing
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from concurrent.futures import ProcessPoolExecutor
+from itertools import starmap
 from pathlib import Path
 
 import pandas as pd
@@ -23,8 +24,9 @@ from survival.study.questions import QUESTIONS, SAMPLED_QUESTIONS, ask, ask_samp
 from survival.study.risk_models import fit_risk_models
 from survival.study.stratum import Answer, Stratum
 
-# Two: the bootstraps of one stratum keep a second core busy, and more gain little.
-_WORKERS = 2
+_PROCESSES = 2
+# Patients times bootstrap samples from which the work outlasts the start of processes.
+_WORTH_A_PROCESS = 2_000_000
 
 
 def analyse(
@@ -39,6 +41,9 @@ def analyse(
     exploratory: bool = False,
 ) -> SurvivalResults:
     """Analyse every endpoint in the development cohort, each external centre, and all of them.
+
+    The bootstraps of large cohorts run in two processes of their own, with the same result; a
+    script that calls this needs the usual `if __name__ == "__main__":`.
 
     Parameters
     ----------
@@ -173,20 +178,22 @@ def _plan(
 
 
 def _ask_all(asked: Sequence[tuple[Plan, Stratum]], seed: int) -> list[list[Answer]]:
-    """Answers to all questions by plan and stratum, in order; the slow ones are begun first."""
-    with ThreadPoolExecutor(_WORKERS) as pool:
-        sampled = [
-            [pool.submit(partial(ask_sampled, q, stratum, plan, seed)) for q in SAMPLED_QUESTIONS]
-            for plan, stratum in asked
-        ]
-        plain = [
-            [pool.submit(partial(ask, q, stratum, plan)) for q in QUESTIONS]
-            for plan, stratum in asked
-        ]
-        return [
-            [future.result() for future in [*first, *second]]
-            for first, second in zip(plain, sampled, strict=True)
-        ]
+    """Answers to all questions by plan and stratum, in order."""
+    work = sum(len(stratum.rows) * plan.settings.bootstrap_samples for plan, stratum in asked)
+    tasks = [(q, stratum, plan, seed) for plan, stratum in asked for q in SAMPLED_QUESTIONS]
+    if work < _WORTH_A_PROCESS:
+        sampled = list(starmap(ask_sampled, tasks))
+        plain = [[ask(q, stratum, plan) for q in QUESTIONS] for plan, stratum in asked]
+    else:
+        spawn = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(_PROCESSES, mp_context=spawn) as pool:
+            # The widest strata first, so that no process is left with one at the end.
+            order = sorted(range(len(tasks)), key=lambda i: -len(tasks[i][1].rows))
+            futures = {i: pool.submit(ask_sampled, *tasks[i]) for i in order}
+            plain = [[ask(q, stratum, plan) for q in QUESTIONS] for plan, stratum in asked]
+            sampled = [futures[i].result() for i in range(len(tasks))]
+    each = len(SAMPLED_QUESTIONS)
+    return [[*given, *sampled[i * each : (i + 1) * each]] for i, given in enumerate(plain)]
 
 
 def _collect(

@@ -300,3 +300,17 @@ def test_rossi_is_that_of_r(rossi: SurvivalResults) -> None:
     assert coefficient["score, per SD"] == pytest.approx(per_sd, abs=5e-5)
     assert adjusted["likelihood_ratio"].iloc[0] == pytest.approx(33.27, abs=0.005)
     assert row(rossi.medians, group="all")["events"] == 114
+
+
+def test_processes_change_no_number(
+    pristine_study, overall_survival, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = (pristine_study[0]["centre"] == "Lund").to_numpy()
+    study = tuple(table[kept] for table in pristine_study)
+    chosen = settings(covariates=("age",))
+    here = analyse(*study, overall_survival, chosen, tmp_path / "a", "cohort-1", seed=1)
+    monkeypatch.setattr("survival.analysis._WORTH_A_PROCESS", 0)
+    there = analyse(*study, overall_survival, chosen, tmp_path / "b", "cohort-1", seed=1)
+    for name, table in here.tables.items():
+        pd.testing.assert_frame_equal(table, there.tables[name])
+    assert [d.name for d in here.drawings] == [d.name for d in there.drawings]
