@@ -22,7 +22,7 @@ from cmil.figures import Picture, inline_picture, inline_svg, roc_figure, score_
 from cmil.pages import page_templates
 from cmil.pictures import picture_path
 from cmil.prediction import read_predictions
-from cmil.survival_page import cutpoint_text, endpoint_part
+from cmil.survival_page import cutpoint_text, endpoint_part, methods_paragraphs
 from cmil.training.curves import CURVES, curve_figure
 from cmil.validation import cohorts_of, performance, roc_curves
 from cohorts.errors import DataError
@@ -97,6 +97,7 @@ def write_report(
         score_plots=_score_plots(predictions, bundle.facts.threshold),
         comparison=comparison_part(out / "comparison", bundle.digest),
         cutpoint=survival.cutpoint if survival else None,
+        methods=methods_paragraphs(survival.methods) if survival else [],
         endpoints=[endpoint_part(survival, name) for name in endpoints] if survival else [],
         explained=explained,
         shown=_map_shown(out / "attention"),

@@ -24,6 +24,25 @@ class EndpointPart:
     medians: Mapping[str, Sequence[Any]]
     tests: Mapping[str, Sequence[Any]]
     ratios: Mapping[str, Sequence[Any]]
+    merits: Sequence["Merit"]
+    until: str
+
+
+@dataclass(frozen=True)
+class Merit:
+    """What the score is worth in one stratum, as text: the last horizon's where there are several.
+
+    `added` is the C of the clinical model with the score less that without, corrected for optimism.
+    """
+
+    stratum: str
+    harrell: str
+    uno: str
+    auc: str
+    slope: str
+    observed_to_expected: str
+    ipa: str
+    added: str
 
 
 def cutpoint_text(cut: CutPoint) -> str:
@@ -72,7 +91,46 @@ def endpoint_part(survival: SurvivalResults, endpoint: str) -> EndpointPart:
         medians=medians,
         tests=tests,
         ratios=ratios,
+        merits=[_merit(survival, endpoint, stratum) for stratum in tests],
+        until=_until(survival, endpoint),
     )
+
+
+def methods_paragraphs(methods: str) -> list[str]:
+    """Give the paragraphs of `methods.md` without its heading and marks."""
+    parts = methods.split("\n\n")
+    return [part.replace("**", "").strip() for part in parts if not part.startswith("#")]
+
+
+def _merit(survival: SurvivalResults, endpoint: str, stratum: str) -> Merit:
+    def text(table: str, column: str, prefix: str = "", **wanted: str) -> str:
+        rows = survival.further.get(table, pd.DataFrame(columns=["endpoint", "stratum"]))
+        for name, value in {"endpoint": endpoint, "stratum": stratum, **wanted}.items():
+            # What could not be asked has a row with its reason alone.
+            rows = rows[rows[name] == value] if name in rows else rows.iloc[:0]
+        if rows.empty or pd.isna(rows[column].iloc[-1]):
+            return "not estimable"
+        low, high = (rows[f"{prefix}{limit}"].iloc[-1] for limit in ("ci_low", "ci_high"))
+        return f"{rows[column].iloc[-1]:.2f} ({low:.2f} to {high:.2f})"
+
+    return Merit(
+        stratum,
+        harrell=text("concordance", "value", method="Harrell's C"),
+        uno=text("concordance", "value", method="Uno's C"),
+        auc=text("dynamic_auc", "auc"),
+        slope=text("calibration", "value", measure="slope"),
+        observed_to_expected=text("calibration", "value", measure="O:E"),
+        ipa=text("brier", "ipa", "ipa_", model="score"),
+        added=text("added_value", "corrected", model="difference"),
+    )
+
+
+def _until(survival: SurvivalResults, endpoint: str) -> str:
+    auc = survival.further.get("dynamic_auc")
+    if auc is None or not (auc["endpoint"] == endpoint).any():
+        return ""
+    last = auc[auc["endpoint"] == endpoint].iloc[-1]
+    return f"{last['time']:g} {last['unit']}"
 
 
 def _by_stratum(table: pd.DataFrame) -> Mapping[str, Sequence[Any]]:

@@ -24,7 +24,7 @@ INCIDENCE = (
 # Columns of words, where "NA" is a name, "007" no number and "" no gap.
 _WORDS = (
     *("endpoint", "stratum", "group", "unit", "term", "adjusted_for", "stratified_by", "event"),
-    *("model", "method", "note"),
+    *("model", "method", "note", "measure", "centre", "subgroup", "level", "left_out"),
 )
 EXPLORATORY = "exploratory: cut-point not frozen beforehand"
 
@@ -94,7 +94,7 @@ class SurvivalResults:
 
 
 def read_results(folder: Path) -> SurvivalResults:
-    """Read what a page shows: the tables of every analysis, and incidences where there are some.
+    """Read the tables, the lock and the methods paragraph that `write_tables` has left.
 
     Raises
     ------
@@ -114,7 +114,11 @@ def read_results(folder: Path) -> SurvivalResults:
         logrank=table("logrank"),
         cox=table("cox"),
         left_out=table("left_out"),
-        further={name: table(name) for name in INCIDENCE if (folder / f"{name}.csv").exists()},
+        further={
+            path.stem: table(path.stem)
+            for path in sorted(folder.glob("*.csv"))
+            if path.stem not in TABLES
+        },
         methods=(folder / "methods.md").read_text(encoding="utf-8"),
     )
 
