@@ -6,6 +6,7 @@ from typing import Any, Final
 import numpy as np
 
 from cohorts.endpoints import Endpoint, TimeUnit
+from survival.cox import FEWEST_EVENTS
 from survival.cutpoint import CutPoint, groups_of
 from survival.product_limit import FloatArray, censoring_curve
 from survival.settings import SurvivalSettings
@@ -92,8 +93,9 @@ class Plan:
 def default_horizons(stratum: Stratum, unit: TimeUnit) -> tuple[tuple[float, ...], str]:
     """Choose the times at which predictions are judged, and say how.
 
-    The last two of 1, 2, 3, 5 and 10 years at which at least 10 patients are at risk and 5% are
-    not yet censored; where there is none, the median of the event times, or of all times.
+    The last two of 1, 2, 3, 5 and 10 years by which at least 5 patients have had the event and at
+    which at least 10 are at risk and 5% not yet censored; where there is none, the median of the
+    event times, or of all times.
     """
     time = stratum.rows["time"].to_numpy(np.float64)
     event = stratum.rows["event"].to_numpy(np.float64)
@@ -102,7 +104,7 @@ def default_horizons(stratum: Stratum, unit: TimeUnit) -> tuple[tuple[float, ...
     supported = [
         float(moment)
         for moment, share in zip(years.tolist(), uncensored.tolist(), strict=True)
-        if not SUPPORT.problem(time, moment, share) and (event[time <= moment] == 1).any()
+        if not SUPPORT.problem(time, moment, share) and event[time <= moment].sum() >= FEWEST_EVENTS
     ]
     whose = f"follow-up of {stratum.name}"
     if supported:

@@ -439,8 +439,8 @@ def test_columns_of_words_are_kept_as_they_are_written(folder: Path) -> None:
     assert patients["stage"].tolist() == ["4S", "4S"]
     assert patients["sex"].tolist() == [None, None]
     assert patients["age"].tolist() == [3.0, 3.0]
-    write_table(manifest, changed(rows, 0, stage="4"))
-    with pytest.raises(ManifestError, match='patient "P1" has "4S" here but "4" in row 2'):
+    write_table(manifest, changed(rows, 3, stage="4"))
+    with pytest.raises(ManifestError, match='patient "P1" has "4" here but "4S" in row 2'):
         read_cohort(names, (), ("stage",))
     with pytest.raises(ManifestError, match='no column "site"'):
         read_cohort(names, (), ("site",))
