@@ -143,13 +143,20 @@ def refuse_unfit_outcomes(study: Study) -> None:
     Raises
     ------
     DataError
-        With one line for each problem of endpoints and covariates.
+        With a line for each problem of endpoints and covariates, or for one of a risk factor.
+    SettingsError
+        If the settings of the survival stage do not fit the endpoints.
     """
+    from survival import refuse_unfit_settings
     from survival.endpoints import outcome_problems, refuse
+    from survival.risk_group import known_risk_group
 
-    settings = study.settings
+    endpoints, settings = study.settings.cohort.endpoints, study.settings.survival
     patients = study.manifest.patients
-    refuse(outcome_problems(patients, settings.cohort.endpoints, settings.survival.covariates))
+    refuse_unfit_settings(endpoints, settings)
+    refuse(outcome_problems(patients, endpoints, settings.covariates))
+    if settings.risk_group:
+        known_risk_group(patients, settings.risk_group)
 
 
 def _refuse_too_few_patients(study: Study) -> None:

@@ -71,7 +71,9 @@ def relate_table_to_survival(
     results = analyse(
         scores, outcomes, named, chosen, folder, digest, seed=seed, exploratory=exploratory
     )
-    for earlier in folder.glob("figures/*"):
+    # What an analysis with other settings has left would pass for a result of this one.
+    stale = [path for path in folder.glob("*.csv") if path.stem not in results.tables]
+    for earlier in [*stale, *folder.glob("figures/*")]:
         earlier.unlink()
     write_figures(results, folder / "figures")
     return results

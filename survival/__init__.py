@@ -13,7 +13,7 @@ from survival.accuracy_figures import (
     plot_survival_decision_curve,
 )
 from survival.added_value import AddedValue, added_value
-from survival.analysis import analyse, outcomes_of_rule
+from survival.analysis import analyse, outcomes_of_rule, refuse_unfit_settings
 from survival.brier import BrierScore, brier_score
 from survival.concordance import (
     Censoring,
@@ -172,6 +172,7 @@ __all__ = [
     "read_results",
     "refit_cutpoint",
     "refuse_errors",
+    "refuse_unfit_settings",
     "resampled_survival",
     "restricted_mean",
     "restricted_mean_figure",

@@ -74,9 +74,9 @@ def analyse(
         If the tables do not fit each other or the analysis (every problem at once), or the lock
         in `out` was fitted on something else.
     SettingsError
-        If times are stated for endpoints of several units.
+        As of `refuse_unfit_settings`.
     """
-    _refuse_mixed_units(endpoints, settings)
+    refuse_unfit_settings(endpoints, settings)
     cohorts = join_each(predictions, patients, endpoints, settings)
     rule = settings.cutpoint
     outcomes = outcomes_of_rule(rule, patients, endpoints)
@@ -107,26 +107,29 @@ def analyse(
 def outcomes_of_rule(
     rule: CutPointRule, patients: pd.DataFrame, endpoints: Mapping[str, Endpoint]
 ) -> pd.DataFrame | None:
-    """Give `time` and `event` of the endpoint that a cut-point's rule reads; None if it reads none.
-
-    Raises
-    ------
-    SettingsError
-        If the rule's endpoint is none of the study's.
-    """
+    """Give `time` and `event` of the endpoint that a cut-point's rule reads, if it reads one."""
     if rule.method not in READ_OUTCOMES or rule.endpoint is None:
         return None
-    if rule.endpoint not in endpoints:
-        raise SettingsError(
-            f'cutpoint: endpoint "{rule.endpoint}" is none of {", ".join(endpoints) or "none"}'
-        )
     endpoint = endpoints[rule.endpoint]
     known = patients[[endpoint.time, endpoint.event]].astype(float)
     event = known[endpoint.event]
     return pd.DataFrame({"time": known[endpoint.time], "event": event.mask(event > 1, 0)})
 
 
-def _refuse_mixed_units(endpoints: Mapping[str, Endpoint], settings: SurvivalSettings) -> None:
+def refuse_unfit_settings(endpoints: Mapping[str, Endpoint], settings: SurvivalSettings) -> None:
+    """Refuse settings that do not fit the endpoints, before anything is computed.
+
+    Raises
+    ------
+    SettingsError
+        If the cut-point's rule reads an endpoint that is not there, or a time is stated for
+        endpoints of several units.
+    """
+    read = settings.cutpoint.endpoint
+    if endpoints and read is not None and read not in endpoints:
+        raise SettingsError(
+            f'cutpoint: endpoint "{read}" is none of the endpoints; they are {", ".join(endpoints)}'
+        )
     units = sorted({endpoint.unit for endpoint in endpoints.values()})
     stated = {
         "horizons": bool(settings.horizons),

@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 
 from cohorts.errors import SettingsError
-from survival.cutpoint import groups_of
+from cohorts.strata import DEVELOPMENT
+from survival.cutpoint import CutPoint, groups_of
 from survival.print_numbers import estimate_text, p_text
 from survival.results import SurvivalResults
 from survival.study.plan import GROUP_COLOURS, GROUP_LABELS
@@ -68,9 +69,10 @@ def kaplan_meier_figure(results: SurvivalResults, endpoint: str, stratum: str) -
     present = [group for group in GROUP_LABELS if (curves["group"] == group).any()]
     # With a group between them, whose ratio it is has to be said.
     whose = " high versus low" if len(groups_of(results.cutpoint)) > 2 else ""
+    searched = _searched_text(results.cutpoint, endpoint, stratum)
     text = CurveText(
         labels={group: GROUP_LABELS[group] for group in present},
-        statement=f"{_test_text(test.iloc[0])}\n"
+        statement=f"{_test_text(test.iloc[0])}{searched}\n"
         f"HR{whose} {estimate_text(ratio['hr'], ratio['ci_low'], ratio['ci_high'])}",
         title=stratum,
         y_label=f"{endpoint[:1].upper()}{endpoint[1:]} probability",
@@ -276,6 +278,15 @@ def _draw_numbers(at_risk: pd.DataFrame, text: CurveText, ax: "Axes") -> None:
 def _wrapped(label: str) -> str:
     """Label of a row in two lines at most; the legend has it in full."""
     return "\n".join(textwrap.wrap(label, _LABEL_WIDTH, max_lines=2, placeholder=" ..."))
+
+
+def _searched_text(cut: CutPoint, endpoint: str, stratum: str) -> str:
+    """Say that groups differ by construction where the cut-point was searched on their outcomes."""
+    if stratum != DEVELOPMENT or cut.endpoint != endpoint:
+        return ""
+    if cut.p_corrected is None:
+        return ", at a cut-point searched here"
+    return f", corrected for the search p {p_text(cut.p_corrected)}"
 
 
 def _test_text(test: "pd.Series") -> str:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from cohorts.strata import DEVELOPMENT
 from survival.logrank import LogRank, logrank_test, logrank_trend, pairwise_logrank
 from survival.rmst import restricted_mean
 from survival.study.plan import Plan
@@ -54,7 +55,12 @@ def _logrank(test: LogRank, stratum: Stratum, plan: Plan, note: str) -> pd.DataF
             f"observed_{name}": int(group["observed"]),
             f"expected_{name}": float(group["expected"]),
         }
-    return pd.DataFrame([{**line, "chi2": test.chi2, "df": test.df, "p": test.p, "note": note}])
+    line |= {"chi2": test.chi2, "df": test.df, "p": test.p}
+    if plan.cut.p_corrected is not None:
+        # Only where the search took place does it need a correction.
+        searched = stratum.name == DEVELOPMENT and plan.cut.endpoint == plan.name
+        line |= {"p_corrected": plan.cut.p_corrected if searched else np.nan}
+    return pd.DataFrame([line | {"note": note}])
 
 
 def _why_not(test: LogRank, rows: pd.DataFrame) -> str:

@@ -16,6 +16,7 @@ from survival import (
     SurvivalResults,
     SurvivalSettings,
     analyse,
+    group_figure,
     write_figures,
 )
 
@@ -172,6 +173,12 @@ def test_external_outcomes_move_neither_lock_nor_development(
     second = analyse(*other, overall_survival, chosen, tmp_path / "b", "cohort-1", seed=3)
     assert first.cutpoint == second.cutpoint
     assert first.cutpoint.outcomes_digest
+    searched = first.logrank.set_index("stratum")["p_corrected"]
+    assert searched[DEVELOPMENT] == first.cutpoint.p_corrected
+    assert searched[[BERN, OSLO, POOLED]].isna().all()
+    for stratum in (DEVELOPMENT, BERN):
+        drawn = group_figure(first, "overall survival", stratum).axes[0].texts[0].get_text()
+        assert ("corrected for the search p" in drawn) == (stratum == DEVELOPMENT)
     for name, table in first.tables.items():
         if "stratum" in table:
             mine, theirs = (
@@ -246,6 +253,12 @@ def test_times_are_refused_for_endpoints_of_several_units(study, tmp_path: Path)
     }
     with pytest.raises(SettingsError, match="horizons: a time means nothing"):
         analyse(predictions, patients, endpoints, settings(horizons=(12,)), tmp_path, "cohort-1")
+
+
+def test_rule_reads_an_endpoint_that_is_there(study, overall_survival, tmp_path: Path) -> None:
+    rule = CutPointRule(method="maximally_selected", endpoint="relapse")
+    with pytest.raises(SettingsError, match='endpoint "relapse" is none of the endpoints'):
+        analyse(*study, overall_survival, settings(cutpoint=rule), tmp_path, "cohort-1")
 
 
 def test_absent_column_is_named(study, overall_survival, tmp_path: Path) -> None:
