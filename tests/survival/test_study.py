@@ -327,3 +327,29 @@ def test_processes_change_no_number(
     for name, table in here.tables.items():
         pd.testing.assert_frame_equal(table, there.tables[name])
     assert [d.name for d in here.drawings] == [d.name for d in there.drawings]
+
+
+@pytest.mark.parametrize("seed", [6, 11])
+def test_a_handful_of_patients_is_no_crash_and_no_warning(seed: int, tmp_path: Path) -> None:
+    """Ties, few scores, separation: drawn so that Cox's and Firth's likelihoods run off the map."""
+    random = np.random.default_rng(seed)
+    sizes = [int(random.integers(*limits)) for limits in ((4, 25), (1, 12), (1, 8))]
+    centre = np.repeat(["A", "B", "C"], sizes)
+    n, split = len(centre), np.where(centre == "A", "development", "external")
+    score = random.choice([0.1, 0.2, 0.5, 0.9], n) if seed % 3 == 0 else random.random(n).round(2)
+    ids = [f"P{number}" for number in range(n)]
+    kind = np.where(centre == "A", "oof", "external")
+    predictions = pd.DataFrame(
+        {"patient_id": ids, "centre": centre, "split": split, "score_kind": kind, "score": score}
+    ).assign(model_digest="m")
+    time = random.integers(1, 40, n).astype(float)
+    event = (random.random(n) < random.choice([0, 0.1, 0.5, 1])).astype(int)
+    patients = pd.DataFrame(
+        {"time": time, "event": event, "age": random.normal(size=n)}, index=pd.Index(ids)
+    )
+    endpoints = {"death": Endpoint(time="time", event="event")}
+    chosen = settings(covariates=("age",))
+    found = analyse(predictions, patients, endpoints, chosen, tmp_path, "cohort-1")
+    assert all(drawing.draw().axes for drawing in found.drawings)
+    silent = found.cox["hr"].isna() & (found.cox["note"] == "")
+    assert not silent.any()
