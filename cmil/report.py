@@ -7,9 +7,7 @@ import base64
 import hashlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,30 +23,15 @@ from cmil.figures import Picture, inline_picture, inline_svg, roc_figure, score_
 from cmil.pages import page_templates
 from cmil.pictures import picture_path
 from cmil.prediction import read_predictions
+from cmil.survival_page import cutpoint_text, endpoint_part, methods_paragraphs
 from cmil.training.curves import CURVES, curve_figure
 from cmil.validation import cohorts_of, performance, roc_curves
 from cohorts.errors import DataError
 from cohorts.files import write_text
 from cohorts.manifest import Cohort
 from cohorts.strata import DEVELOPMENT, POOLED
-from survival import TABLES, SurvivalResults, hazard_ratio_figure, kaplan_meier_figure, read_lock
+from survival import SurvivalResults, read_results
 from survival.print_numbers import estimate_text, p_value
-
-# Columns of words, where "NA" is a name, "007" no number and "" no gap.
-_WORDS = ("endpoint", "stratum", "group", "unit", "term", "adjusted_for", "stratified_by", "note")
-
-
-@dataclass(frozen=True)
-class EndpointPart:
-    """What the survival section shows of one endpoint: rows of `SurvivalResults`, by stratum."""
-
-    name: str
-    unit: str
-    curves: Sequence[Markup]
-    forest: Markup
-    medians: Mapping[str, Sequence[Any]]
-    tests: Mapping[str, Sequence[Any]]
-    ratios: Mapping[str, Sequence[Any]]
 
 
 def write_report(
@@ -95,14 +78,17 @@ def write_report(
     """
     predictions = read_predictions(out / "predictions.csv")
     bundle = read_bundle(out / "model")
-    survival = _read_survival(out / "survival") if endpoints else None
+    survival = read_results(out / "survival") if endpoints else None
     _check_one_model(bundle, predictions, survival)
     results = performance(predictions, np.random.SeedSequence(bundle.facts.seed))
     slides = pd.read_csv(out / "bags" / "slides.csv", dtype=str, keep_default_na=False)
     explained = None
     if (out / "explanations").is_dir():
         explained = explanation_part(read_explanations(out / "explanations"))
-    words = (auc_text, difference_text, percent_text, p_value, median_text, mean_text)
+    words = (
+        *(auc_text, cutpoint_text, difference_text, percent_text),
+        *(p_value, median_text, mean_text),
+    )
     environment = page_templates({word.__name__: word for word in words})
     script = environment.get_template("report.js").render().encode()
     page = environment.get_template("report.html.j2").render(
@@ -116,7 +102,8 @@ def write_report(
         score_plots=_score_plots(predictions, bundle.facts.threshold),
         comparison=comparison_part(out / "comparison", bundle.digest),
         cutpoint=survival.cutpoint if survival else None,
-        endpoints=[_endpoint_part(survival, name) for name in endpoints] if survival else [],
+        methods=methods_paragraphs(survival.methods) if survival else [],
+        endpoints=[endpoint_part(survival, name) for name in endpoints] if survival else [],
         explained=explained,
         shown=_map_shown(out / "attention"),
         predictions=list(predictions.itertuples()),
@@ -216,12 +203,6 @@ def median_text(median: float, ci_low: float, ci_high: float) -> str:
     return f"{middle} ({low} to {high})"
 
 
-def _read_survival(folder: Path) -> SurvivalResults:
-    words = dict.fromkeys(_WORDS, str)
-    tables = {name: pd.read_csv(folder / f"{name}.csv", converters=words) for name in TABLES}
-    return SurvivalResults(read_lock(folder / "cutpoint.json"), **tables)
-
-
 def _check_one_model(
     bundle: ModelBundle, predictions: pd.DataFrame, survival: SurvivalResults | None
 ) -> None:
@@ -257,33 +238,6 @@ def _score_plots(predictions: pd.DataFrame, threshold: float) -> Mapping[str, Ma
             figure = score_figure(score_points(patients["score"], patients["label"]), threshold)
             drawn[name] = inline_svg(figure, f"Scores by label, {name}")
     return drawn
-
-
-def _endpoint_part(survival: SurvivalResults, endpoint: str) -> EndpointPart:
-    medians, tests, ratios = (
-        _by_stratum(table[table["endpoint"] == endpoint])
-        for table in (survival.medians, survival.logrank, survival.cox)
-    )
-    forest = hazard_ratio_figure(survival, endpoint)
-    return EndpointPart(
-        endpoint,
-        unit=next(iter(medians.values()))[0].unit,
-        curves=[
-            inline_svg(
-                kaplan_meier_figure(survival, endpoint, stratum),
-                f"Kaplan-Meier curves of {endpoint} with numbers at risk, {stratum}",
-            )
-            for stratum in tests
-        ],
-        forest=inline_svg(forest, f"Hazard ratios of {endpoint}, listed in the table below"),
-        medians=medians,
-        tests=tests,
-        ratios=ratios,
-    )
-
-
-def _by_stratum(table: pd.DataFrame) -> Mapping[str, Sequence[Any]]:
-    return {str(s): list(rows.itertuples()) for s, rows in table.groupby("stratum", sort=False)}
 
 
 def _map_shown(attention: Path) -> MapKind:

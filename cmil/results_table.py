@@ -122,7 +122,8 @@ def survival_table(out: Path) -> str:
         }
         p = {"log-rank p": p_value(test["p"])}
         lines.append({"endpoint": test["endpoint"], "cohort": test["stratum"], **p, **ratios})
-    return pd.DataFrame(lines).to_string(index=False, justify="left")
+    stamp = f"{logrank['analysis'].iloc[0]}\n" if "analysis" in logrank else ""
+    return stamp + pd.DataFrame(lines).to_string(index=False, justify="left")
 
 
 def explanations_table(out: Path) -> str:
@@ -163,7 +164,10 @@ def survival_json(out: Path) -> str:
         name: json.loads(_read(folder / f"{name}.csv").to_json(orient="records"))
         for name in ("logrank", "cox", "medians")
     }
-    cutpoint = json.loads((folder / "cutpoint.json").read_text(encoding="utf-8"))
+    # An exploratory analysis has no lock.
+    kept = [folder / name for name in ("cutpoint.json", "cutpoint-exploratory.json")]
+    path = next((path for path in kept if path.exists()), kept[0])
+    cutpoint = json.loads(path.read_text(encoding="utf-8"))
     return json.dumps({"cutpoint": cutpoint, **tables})
 
 

@@ -50,7 +50,8 @@ class Study:
     @cached_property
     def manifest(self) -> Cohort:
         """Everyone the manifest names."""
-        return read_cohort(self.settings.cohort, self.settings.survival.covariates)
+        survival = self.settings.survival
+        return read_cohort(self.settings.cohort, survival.covariates, survival.words)
 
     @cached_property
     def cohort(self) -> Cohort:
@@ -145,13 +146,20 @@ def refuse_unfit_outcomes(study: Study) -> None:
     Raises
     ------
     DataError
-        With one line for each problem of endpoints and covariates.
+        With a line for each problem of endpoints and covariates, or for one of a risk factor.
+    SettingsError
+        If the settings of the survival stage do not fit the endpoints.
     """
+    from survival import refuse_unfit_settings
     from survival.endpoints import outcome_problems, refuse
+    from survival.risk_group import known_risk_group
 
-    settings = study.settings
+    endpoints, settings = study.settings.cohort.endpoints, study.settings.survival
     patients = study.manifest.patients
-    refuse(outcome_problems(patients, settings.cohort.endpoints, settings.survival.covariates))
+    refuse_unfit_settings(endpoints, settings)
+    refuse(outcome_problems(patients, endpoints, settings.covariates))
+    if settings.risk_group:
+        known_risk_group(patients, settings.risk_group)
 
 
 def _refuse_too_few_patients(study: Study) -> None:
@@ -282,7 +290,13 @@ def relate_to_survival(study: Study) -> None:
     """Lock the cut-point and relate the score to every endpoint the study names."""
     from cmil.prediction import read_predictions
     from cmil.protocol.lock import LOCK
-    from survival import CutPointRule, analyse, freeze_cutpoint, refit_cutpoint
+    from survival import (
+        analyse,
+        freeze_cutpoint,
+        outcomes_of_rule,
+        refit_cutpoint,
+        write_figures,
+    )
 
     endpoints = study.settings.cohort.endpoints
     if not endpoints:
@@ -302,10 +316,23 @@ def relate_to_survival(study: Study) -> None:
         return
     development = cohort.development.digest
     place_cutpoint = freeze_cutpoint if (study.model / LOCK).exists() else refit_cutpoint
-    with stage.recorded(lambda: [*folder.glob("*.csv"), folder / "cutpoint.json"]):
-        rule = CutPointRule(method=settings.cutpoint)
-        place_cutpoint(folder / "cutpoint.json", predictions, development, rule)
-        results = analyse(predictions, cohort.patients, endpoints, settings, folder, development)
+    for table in [*folder.glob("*.csv"), *folder.glob("figures/*")]:
+        table.unlink()  # a table of earlier settings would pass for one of these
+    kept = ("*.csv", "*.md", "cutpoint.json", "figures/*")
+    with stage.recorded(lambda: [path for pattern in kept for path in folder.glob(pattern)]):
+        rule = settings.cutpoint
+        outcomes = outcomes_of_rule(rule, cohort.patients, endpoints)
+        place_cutpoint(folder / "cutpoint.json", predictions, development, rule, outcomes)
+        results = analyse(
+            predictions,
+            cohort.patients,
+            endpoints,
+            settings,
+            folder,
+            development,
+            seed=study.settings.seed,
+        )
+        write_figures(results, folder / "figures")
     for endpoint, left_out in results.left_out.groupby("endpoint"):
         names = ", ".join(left_out["patient_id"])
         say(f"survival: {endpoint}: no time or event, left out: {names}")

@@ -30,7 +30,7 @@ def manifest(settings: StudySettings) -> list[Check]:
     ManifestError
         With one line for each problem.
     """
-    cohort = read_cohort(settings.cohort, settings.survival.covariates)
+    cohort = read_cohort(settings.cohort, settings.survival.covariates, settings.survival.words)
     kinds = Counter(slide.kind.value for slide in cohort.slides)
     counted = ", ".join(f"{number} {kind}s" for kind, number in sorted(kinds.items()))
     finding = f"valid: {len(cohort.patients)} patients, {counted}"

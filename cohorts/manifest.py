@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -55,8 +56,9 @@ class Cohort:
         The image sources, in the manifest's order.
     patients
         Indexed by `patient_id`, one row each, in order of first appearance: `centre`, `split`,
-        `label` (0 or 1, where the study names a label column), and the numeric endpoint and
-        covariate columns under their own names (NaN where missing).
+        `label` (0 or 1, where the study names a label column), and under their own names the
+        numeric endpoint and covariate columns (NaN where missing) and columns of words (None where
+        missing).
     manifest
         The file all this was read from.
     classes
@@ -119,7 +121,9 @@ class Cohort:
         return self.restricted_to(self.patients.index[self.patients["split"] == split])
 
 
-def read_cohort(settings: CohortSettings, covariates: Sequence[str] = ()) -> Cohort:
+def read_cohort(
+    settings: CohortSettings, covariates: Sequence[str] = (), words: Sequence[str] = ()
+) -> Cohort:
     """Read and validate the manifest that `settings` names.
 
     Parameters
@@ -128,6 +132,8 @@ def read_cohort(settings: CohortSettings, covariates: Sequence[str] = ()) -> Coh
         The manifest, and its label and endpoint columns.
     covariates
         Further patient-level columns that hold numbers.
+    words
+        Further patient-level columns that are kept as they are written.
 
     Raises
     ------
@@ -138,18 +144,22 @@ def read_cohort(settings: CohortSettings, covariates: Sequence[str] = ()) -> Coh
     header, rows = read_rows(manifest)
     endpoints = settings.endpoints.values()
     numeric = dict.fromkeys([*(c for e in endpoints for c in (e.time, e.event)), *covariates])
-    _check_columns(manifest, header, [*([settings.label] if settings.label else []), *numeric])
-    clashing = [name for name in numeric if name in {"centre", "split", "label", settings.label}]
+    kept = [name for name in dict.fromkeys(words) if name not in numeric]
+    named = [*([settings.label] if settings.label else []), *numeric, *kept]
+    _check_columns(manifest, header, named)
+    clashing = [
+        name for name in [*numeric, *kept] if name in {"centre", "split", "label", settings.label}
+    ]
     if clashing:
         raise ManifestError(
             [
-                f'{manifest.name}: column "{name}" is named as endpoint or covariate and has '
-                "another role too; rename it"
+                f'{manifest.name}: column "{name}" is named as endpoint, covariate or subgroup '
+                "and has another role too; rename it"
                 for name in clashing
             ]
         )
-    read = _ManifestReader(manifest, settings.label, tuple(numeric), header, rows, settings.classes)
-    return read.read()
+    columns = _PatientColumns(settings.label, tuple(numeric), tuple(kept))
+    return _ManifestReader(manifest, columns, header, rows, settings.classes).read()
 
 
 def read_rows(manifest: Path) -> tuple[list[str], list[dict[str, str]]]:
@@ -212,21 +222,27 @@ def _check_columns(manifest: Path, header: Sequence[str], named: Sequence[str]) 
         raise ManifestError(problems)
 
 
+class _PatientColumns(NamedTuple):
+    """Which columns are of a patient, besides centre and split."""
+
+    label: str | None
+    numeric: tuple[str, ...]
+    words: tuple[str, ...]
+
+
 class _ManifestReader:
     """Collects problems while it reads, so that one run names them all."""
 
     def __init__(
         self,
         manifest: Path,
-        label: str | None,
-        numeric: Sequence[str],
+        columns: _PatientColumns,
         header: Sequence[str],
         rows: Sequence[Mapping[str, str]],
         classes: Sequence[str],
     ) -> None:
         self.manifest = manifest
-        self.label = label
-        self.numeric = numeric
+        self.label, self.numeric, self.words = columns
         self.rows = rows
         self.classes = tuple(classes)
         self.has_split = "split" in header
@@ -297,7 +313,7 @@ class _ManifestReader:
         firsts: dict[str, Mapping[str, str]] = {}
         columns = ["centre", *(["split"] if self.has_split else [])]
         columns += [self.label] if self.label else []
-        columns += self.numeric
+        columns += [*self.numeric, *self.words]
         for row in self.rows:
             if not row["patient_id"]:
                 continue  # said already
@@ -323,12 +339,17 @@ class _ManifestReader:
             f"{first['']}; {mend}",
         )
 
-    def _patient(self, row: Mapping[str, str]) -> dict[str, str | int | float]:
-        record: dict[str, str | int | float] = {"centre": row["centre"], "split": self._split(row)}
+    def _patient(self, row: Mapping[str, str]) -> dict[str, str | int | float | None]:
+        record: dict[str, str | int | float | None] = {
+            "centre": row["centre"],
+            "split": self._split(row),
+        }
         if self.label:
             record["label"] = self._label(row, self.label)
         for column in self.numeric:
             record[column] = self._numeric(row, column)
+        for column in self.words:
+            record[column] = None if row[column].lower() in MISSING else row[column]
         return record
 
     def _split(self, row: Mapping[str, str]) -> str:

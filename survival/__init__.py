@@ -13,7 +13,7 @@ from survival.accuracy_figures import (
     plot_survival_decision_curve,
 )
 from survival.added_value import AddedValue, added_value
-from survival.analysis import TABLES, SurvivalResults, analyse
+from survival.analysis import analyse, outcomes_of_rule, refuse_unfit_settings
 from survival.brier import BrierScore, brier_score
 from survival.concordance import (
     Censoring,
@@ -67,12 +67,14 @@ from survival.neuroblastoma_factors import NeuroblastomaColumns
 from survival.power import detectable_hazard_ratio, events_needed, power_of, study_power
 from survival.proportional_hazards import ProportionalHazards, proportional_hazards_test
 from survival.resampling import resampled_survival
+from survival.results import TABLES, SurvivalResults, read_results
 from survival.risk_group import indicator_columns, neuroblastoma_risk_group, risk_group_covariates
 from survival.rmst import RestrictedMean, restricted_mean
 from survival.rmst_figure import restricted_mean_figure
 from survival.score_figures import forest_figure, plot_schoenfeld, plot_spline
 from survival.settings import SurvivalSettings
 from survival.spline import SplineEffect, spline_effect
+from survival.study_figures import group_figure, write_figures
 from survival.support import Support
 from survival.survival_calibration import SurvivalCalibration, survival_calibration
 from survival.time_varying import TimeVaryingEffect, time_varying_effect
@@ -134,6 +136,7 @@ __all__ = [
     "fit_weighted_cox",
     "forest_figure",
     "freeze_cutpoint",
+    "group_figure",
     "harrell_c",
     "hazard_ratio",
     "hazard_ratio_figure",
@@ -150,6 +153,7 @@ __all__ = [
     "median_time",
     "neuroblastoma_risk_group",
     "numbers_at_risk",
+    "outcomes_of_rule",
     "pairwise_logrank",
     "plot_brier",
     "plot_dynamic_auc",
@@ -164,8 +168,10 @@ __all__ = [
     "proportional_hazards_test",
     "quantile_times",
     "read_lock",
+    "read_results",
     "refit_cutpoint",
     "refuse_errors",
+    "refuse_unfit_settings",
     "resampled_survival",
     "restricted_mean",
     "restricted_mean_figure",
@@ -179,5 +185,6 @@ __all__ = [
     "time_varying_effect",
     "uno_c",
     "write_figure",
+    "write_figures",
     "write_lock",
 ]

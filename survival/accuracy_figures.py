@@ -6,6 +6,7 @@ Functions draw the tables of a result on the axes they are given, and return the
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from survival.brier import BrierScore
@@ -127,7 +128,8 @@ def plot_survival_decision_curve(curve: DecisionCurve, unit: str, ax: "Axes") ->
     ax.axhline(0, color=PALE, linewidth=1, label="Treat none")
     best = float(curve.table["ci_high"].max())
     useful = curve.table[~curve.table["model"].isin([ALL, NONE]) & (curve.table["flagged"] > 0)]
-    ax.set_ylim(-0.2 * best, 1.05 * best)
+    top = float(np.fmax(best, 0.01))  # where nobody gains, an axis still needs a height
+    ax.set_ylim(-0.2 * top, 1.05 * top)
     ax.set_xlim(0, float(useful["threshold"].max()) if len(useful) else 1)
     legend = ax.legend(loc="upper right", frameon=False, fontsize=_SMALL)
     for text in legend.get_texts():

@@ -1,76 +1,32 @@
 """Relate the frozen score to survival, stratum by stratum, and write the tables."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import multiprocessing
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from itertools import starmap
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from cohorts.endpoints import Endpoint, TimeUnit
-from cohorts.errors import DataError
-from cohorts.files import write_text
-from cohorts.strata import DEVELOPMENT, POOLED
-from survival.cox import hazard_ratio
-from survival.curves import (
-    curves_by_group,
-    kaplan_meier,
-    median_follow_up,
-    median_time,
-    numbers_at_risk,
-)
-from survival.cut_rules import CutPointRule
-from survival.cutpoint import HIGH, CutPoint, apply_cutpoint
+from cohorts.endpoints import Endpoint
+from cohorts.errors import SettingsError
+from cohorts.strata import DEVELOPMENT
+from survival.cut_rules import READ_OUTCOMES, CutPointRule
+from survival.cutpoint import CutPoint, fit_cutpoint, write_lock
 from survival.cutpoint_freeze import freeze_cutpoint
-from survival.endpoints import join_endpoints, outcome_problems, refuse, without_outcome
-from survival.logrank import logrank_test
+from survival.endpoints import prediction_problems, refuse, without_outcome
+from survival.methods_text import methods_text
+from survival.results import TABLES, Drawing, SurvivalResults, write_tables
 from survival.settings import SurvivalSettings
+from survival.study.patients import join_each, strata_of
+from survival.study.plan import Plan, default_horizons
+from survival.study.questions import QUESTIONS, SAMPLED_QUESTIONS, ask, ask_sampled
+from survival.study.risk_models import fit_risk_models
+from survival.study.stratum import Answer, Stratum
 
-TABLES = ("kaplan_meier", "numbers_at_risk", "medians", "logrank", "cox", "left_out")
-
-_TICK_STEPS: dict[TimeUnit, tuple[float, ...]] = {
-    "days": (7, 30, 60, 90, 180, 365, 730, 1825),
-    "months": (1, 2, 3, 6, 12, 24, 36, 60, 120),
-    "years": (0.25, 0.5, 1, 2, 5, 10),
-}
-_MOST_TICKS = 7
-
-
-@dataclass(frozen=True)
-class SurvivalResults:
-    """What `analyse` found; each table is also a CSV file of the same name.
-
-    Every table starts with `endpoint` and `stratum`; times are in the endpoint's unit; limits are
-    95 %. A stratum of several centres is compared within centres (`stratified_by`).
-
-    Attributes
-    ----------
-    cutpoint
-        The frozen cut-point, also in `cutpoint.json`.
-    kaplan_meier
-        Columns of `survival.curves.kaplan_meier` for each `group` ("low", "high"), and `unit`.
-    numbers_at_risk
-        `group, time, n_risk, n_event, n_censored` at the ticks of the time axis.
-    medians
-        Median survival and reverse Kaplan-Meier median follow-up of each group and of "all";
-        empty where not reached.
-    logrank
-        High versus low group: observed and expected events, `chi2, df, p`, `note`.
-    cox
-        Hazard ratio of each term, univariable and adjusted; NaN and a `note` where not estimable.
-        An adjusted model is of the patients with all covariates; `n` counts them.
-    left_out
-        `patient_id, split, centre` of those without time or event, and the columns `missing`.
-    """
-
-    cutpoint: CutPoint
-    kaplan_meier: pd.DataFrame
-    numbers_at_risk: pd.DataFrame
-    medians: pd.DataFrame
-    logrank: pd.DataFrame
-    cox: pd.DataFrame
-    left_out: pd.DataFrame
+_PROCESSES = 2
+# Patients times bootstrap samples from which the work outlasts the start of processes.
+_WORTH_A_PROCESS = 2_000_000
 
 
 def analyse(
@@ -80,85 +36,192 @@ def analyse(
     settings: SurvivalSettings,
     out: Path,
     cohort_digest: str,
+    *,
+    seed: int = 0,
+    exploratory: bool = False,
 ) -> SurvivalResults:
     """Analyse every endpoint in the development cohort, each external centre, and all of them.
+
+    The bootstraps of large cohorts run in two processes of their own, with the same result; a
+    script that calls this needs the usual `if __name__ == "__main__":`.
 
     Parameters
     ----------
     predictions
         The predictions table: one row per patient, development patients scored out of fold.
     patients
-        Indexed by patient id: the endpoints' columns and the covariates of the same patients.
+        Indexed by patient id: the endpoints' columns and those that `settings` names.
     endpoints
         Endpoint by its name, which is also its label on figures, e.g. "overall survival".
     settings
-        Covariates and the rule of the cut-point.
+        What was decided beforehand.
     out
-        Folder for `cutpoint.json` and the tables; a lock that is there is applied, not re-fitted.
+        Folder for `cutpoint.json`, the tables and `methods.md`; a lock that is there is applied,
+        not re-fitted.
     cohort_digest
         Digest of the development cohort (not of the external one, so that a centre can join
         later), kept in the lock.
+    seed
+        Of the bootstrap samples.
+    exploratory
+        Fit the cut-point to the development patients whatever was locked, and where there are none
+        to the patients at hand. It is kept as `cutpoint-exploratory.json`, never as the lock, and
+        every table and figure is stamped.
 
     Raises
     ------
     DataError
         If the tables do not fit each other or the analysis (every problem at once), or the lock
         in `out` was fitted on something else.
+    SettingsError
+        As of `refuse_unfit_settings`.
     """
-    rows_of = _join_each(predictions, patients, endpoints, settings.covariates)
-    rule = CutPointRule(method=settings.cutpoint)
-    cut = freeze_cutpoint(out / "cutpoint.json", predictions, cohort_digest, rule)
-
-    def table(of: Callable[[pd.DataFrame, Endpoint], pd.DataFrame]) -> pd.DataFrame:
-        parts = []
-        for name, endpoint in endpoints.items():
-            rows = rows_of[name].assign(group=apply_cutpoint(rows_of[name]["score"], cut))
-            for stratum, members in _strata(rows).items():
-                part = of(members, endpoint)
-                part.insert(0, "endpoint", name)
-                part.insert(1, "stratum", stratum)
-                parts.append(part)
-        return pd.concat(parts, ignore_index=True)
-
+    refuse_unfit_settings(endpoints, settings)
+    cohorts = join_each(predictions, patients, endpoints, settings)
+    rule = settings.cutpoint
+    outcomes = outcomes_of_rule(rule, patients, endpoints)
+    if exploratory:
+        cut = _explore(out, predictions, cohort_digest, rule, outcomes)
+    else:
+        cut = freeze_cutpoint(out / "cutpoint.json", predictions, cohort_digest, rule, outcomes)
+    plans: list[Plan] = []
+    asked: list[tuple[Plan, Stratum]] = []
+    for name, everyone in cohorts.items():
+        strata = strata_of(everyone, cut, predictions)
+        plans.append(_plan(name, endpoints[name], cut, settings, strata))
+        asked += [(plans[-1], stratum) for stratum in strata.values()]
+    tables, drawings = _collect(asked, _ask_all(asked, seed))
     results = SurvivalResults(
-        cutpoint=cut,
-        kaplan_meier=table(_curves),
-        numbers_at_risk=table(_at_risk),
-        medians=table(_medians),
-        logrank=table(_logrank),
-        cox=table(lambda members, endpoint: _cox(members, endpoint, cut, settings.covariates)),
+        cut,
+        **{name: tables.pop(name) for name in TABLES if name != "left_out"},
         left_out=_left_out(predictions, patients, endpoints),
+        further=tables,
+        drawings=drawings,
+        exploratory=exploratory,
+        methods=methods_text(plans, tables, seed, exploratory=exploratory),
     )
-    for name in TABLES:
-        text = getattr(results, name).to_csv(index=False, lineterminator="\n")
-        write_text(out / f"{name}.csv", text)
+    write_tables(results, out)
     return results
 
 
-def _join_each(
+def outcomes_of_rule(
+    rule: CutPointRule, patients: pd.DataFrame, endpoints: Mapping[str, Endpoint]
+) -> pd.DataFrame | None:
+    """Give `time` and `event` of the endpoint that a cut-point's rule reads, if it reads one."""
+    if rule.method not in READ_OUTCOMES or rule.endpoint is None:
+        return None
+    endpoint = endpoints[rule.endpoint]
+    known = patients[[endpoint.time, endpoint.event]].astype(float)
+    event = known[endpoint.event]
+    return pd.DataFrame({"time": known[endpoint.time], "event": event.mask(event > 1, 0)})
+
+
+def refuse_unfit_settings(endpoints: Mapping[str, Endpoint], settings: SurvivalSettings) -> None:
+    """Refuse settings that do not fit the endpoints, before anything is computed.
+
+    Raises
+    ------
+    SettingsError
+        If the cut-point's rule reads an endpoint that is not there, or a time is stated for
+        endpoints of several units.
+    """
+    read = settings.cutpoint.endpoint
+    if endpoints and read is not None and read not in endpoints:
+        raise SettingsError(
+            f'cutpoint: endpoint "{read}" is none of the endpoints; they are {", ".join(endpoints)}'
+        )
+    units = sorted({endpoint.unit for endpoint in endpoints.values()})
+    stated = {
+        "horizons": bool(settings.horizons),
+        "rmst_until": settings.rmst_until is not None,
+        "landmark": settings.landmark is not None,
+    }
+    named = [name for name, is_stated in stated.items() if is_stated]
+    if named and len(units) > 1:
+        raise SettingsError(
+            f"{', '.join(named)}: a time means nothing for endpoints in {' and '.join(units)}; "
+            "give all endpoints in one unit, or leave it out"
+        )
+
+
+def _explore(
+    out: Path,
     predictions: pd.DataFrame,
-    patients: pd.DataFrame,
-    endpoints: Mapping[str, Endpoint],
-    covariates: tuple[str, ...],
-) -> dict[str, pd.DataFrame]:
-    """Join scores and outcomes endpoint by endpoint, each without those who lack that outcome."""
-    if not endpoints:
-        refuse(["patients: no endpoint is named; name its time and event columns"])
-    joined: dict[str, pd.DataFrame] = {}
-    problems: list[str] = []
-    for name, endpoint in endpoints.items():
-        lacking = without_outcome(patients, endpoint).index
-        scored = predictions[~predictions["patient_id"].isin(lacking)]
-        known = patients[~patients.index.isin(lacking)]
-        if known.empty:
-            problems += outcome_problems(patients, {name: endpoint}, ())
-            continue
-        try:
-            joined[name] = join_endpoints(scored, known, {name: endpoint}, covariates)
-        except DataError as error:
-            problems += str(error).splitlines()
-    refuse(list(dict.fromkeys(problems)))
-    return joined
+    cohort_digest: str,
+    rule: CutPointRule,
+    outcomes: pd.DataFrame | None,
+) -> CutPoint:
+    """Fit a cut-point outside the lock, on the patients at hand if no development patient is."""
+    refuse(prediction_problems(predictions))
+    development = predictions[predictions["split"] == "development"]
+    if development.empty:
+        development = predictions.assign(split="development", score_kind="oof")
+    cut = fit_cutpoint(development, cohort_digest, rule, outcomes)
+    path = out / "cutpoint-exploratory.json"
+    path.unlink(missing_ok=True)
+    write_lock(path, cut)
+    return cut
+
+
+def _plan(
+    name: str,
+    endpoint: Endpoint,
+    cut: CutPoint,
+    settings: SurvivalSettings,
+    strata: Mapping[str, Stratum],
+) -> Plan:
+    development = strata.get(DEVELOPMENT)
+    horizons, horizons_by = settings.horizons, "settings"
+    if not horizons:
+        source = development or list(strata.values())[-1]
+        horizons, horizons_by = default_horizons(source, endpoint.unit)
+    # Where events compete, one less a Cox model's survival is no probability of the event.
+    models = fit_risk_models(development) if development and not endpoint.competing else ()
+    return Plan(name, endpoint, cut, settings, horizons, horizons_by, development, models)
+
+
+def _ask_all(asked: Sequence[tuple[Plan, Stratum]], seed: int) -> list[list[Answer]]:
+    """Answers to all questions by plan and stratum, in order."""
+    work = sum(len(stratum.rows) * plan.settings.bootstrap_samples for plan, stratum in asked)
+    tasks = [(q, stratum, plan, seed) for plan, stratum in asked for q in SAMPLED_QUESTIONS]
+    if work < _WORTH_A_PROCESS:
+        sampled = list(starmap(ask_sampled, tasks))
+        plain = [[ask(q, stratum, plan) for q in QUESTIONS] for plan, stratum in asked]
+    else:
+        spawn = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(_PROCESSES, mp_context=spawn) as pool:
+            # The widest strata first, so that no process is left with one at the end.
+            order = sorted(range(len(tasks)), key=lambda i: -len(tasks[i][1].rows))
+            futures = {i: pool.submit(ask_sampled, *tasks[i]) for i in order}
+            plain = [[ask(q, stratum, plan) for q in QUESTIONS] for plan, stratum in asked]
+            sampled = [futures[i].result() for i in range(len(tasks))]
+    each = len(SAMPLED_QUESTIONS)
+    return [[*given, *sampled[i * each : (i + 1) * each]] for i, given in enumerate(plain)]
+
+
+def _collect(
+    asked: Sequence[tuple[Plan, Stratum]], answers: Sequence[Sequence[Answer]]
+) -> tuple[dict[str, pd.DataFrame], tuple[Drawing, ...]]:
+    """Put the answers' tables under each other, each row with its endpoint and stratum."""
+    parts: dict[str, list[pd.DataFrame]] = {}
+    drawings = []
+    for (plan, stratum), given in zip(asked, answers, strict=True):
+        for answer in given:
+            for name, table in answer.tables.items():
+                part = table.copy()
+                part.insert(0, "endpoint", plan.name)
+                part.insert(1, "stratum", stratum.name)
+                parts.setdefault(name, []).append(part)
+            drawings += [
+                Drawing(plan.name, stratum.name, name, draw)
+                for name, draw in answer.figures.items()
+            ]
+    # An empty part has no types to keep; a table without any row still has its columns.
+    stacked = {
+        name: pd.concat([p for p in tables if len(p)] or tables[:1], ignore_index=True)
+        for name, tables in parts.items()
+    }
+    return stacked, tuple(drawings)
 
 
 def _left_out(
@@ -172,104 +235,3 @@ def _left_out(
         part = scored.merge(missing, left_on="patient_id", right_index=True)
         parts.append(part.assign(endpoint=name)[columns])
     return pd.concat(parts, ignore_index=True)
-
-
-def _strata(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Patients by stratum; one external centre alone is not pooled with itself."""
-    development, external = (rows[rows["split"] == s] for s in ("development", "external"))
-    strata = {} if development.empty else {DEVELOPMENT: development}
-    centres = {str(name): members for name, members in external.groupby("centre", sort=True)}
-    strata |= centres
-    if len(centres) > 1:
-        strata[POOLED] = external
-    return strata
-
-
-def _curves(members: pd.DataFrame, endpoint: Endpoint) -> pd.DataFrame:
-    curves = curves_by_group(members[endpoint.time], members[endpoint.event], members["group"])
-    return curves.assign(unit=endpoint.unit)
-
-
-def _at_risk(members: pd.DataFrame, endpoint: Endpoint) -> pd.DataFrame:
-    time = members[endpoint.time]
-    ticks = _ticks(float(time.max()), endpoint.unit)
-    return numbers_at_risk(time, members["group"], ticks, event=members[endpoint.event])
-
-
-def _ticks(longest: float, unit: TimeUnit) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Give times from 0 to the longest follow-up, in steps that clinicians read."""
-    steps = _TICK_STEPS[unit]
-    step = next((s for s in steps if longest / s < _MOST_TICKS), steps[-1])
-    return np.arange(0, longest + step / 1e6, step, dtype=np.float64)
-
-
-def _medians(members: pd.DataFrame, endpoint: Endpoint) -> pd.DataFrame:
-    groups = {"all": members, **dict(iter(members.groupby("group")))}
-    lines = []
-    for group, patients in groups.items():
-        time, event = patients[endpoint.time], patients[endpoint.event]
-        survival = median_time(kaplan_meier(time, event))
-        follow_up = median_follow_up(time, event)
-        lines.append(
-            {"group": group, "n": len(patients), "events": int(event.sum()), "unit": endpoint.unit}
-            | survival._asdict()
-            | {f"follow_up_{name}": value for name, value in follow_up._asdict().items()}
-        )
-    return pd.DataFrame(lines)
-
-
-def _logrank(members: pd.DataFrame, endpoint: Endpoint) -> pd.DataFrame:
-    centre = _stratifier(members)
-    test = logrank_test(members[endpoint.time], members[endpoint.event], members["group"], centre)
-    line: dict[str, object] = {"stratified_by": "" if centre is None else "centre"}
-    by_group = test.groups.set_index("group").reindex(["low", "high"], fill_value=0)
-    for name, group in by_group.iterrows():
-        line |= {
-            f"n_{name}": int(group["n"]),
-            f"observed_{name}": int(group["observed"]),
-            f"expected_{name}": float(group["expected"]),
-        }
-    note = ""
-    if len(test.groups) < 2:
-        note = f"not estimable: every patient is in the {test.groups['group'].iloc[0]} group"
-    elif not members[endpoint.event].any():
-        note = "not estimable: no event"
-    elif np.isnan(test.chi2):
-        note = "not estimable: the groups are never at risk together when an event occurs"
-    return pd.DataFrame([{**line, "chi2": test.chi2, "df": test.df, "p": test.p, "note": note}])
-
-
-def _cox(
-    members: pd.DataFrame, endpoint: Endpoint, cut: CutPoint, covariates: tuple[str, ...]
-) -> pd.DataFrame:
-    terms = {
-        "score, per SD": members["score"] / cut.score_sd,
-        "high versus low score": (members["group"] == HIGH).astype(float),
-    }
-    centre = _stratifier(members)
-    lines = []
-    for term, values in terms.items():
-        for adjusted_for in dict.fromkeys([(), covariates]):
-            design = pd.concat([values.rename(term), members[list(adjusted_for)]], axis=1)
-            # Who lacks a covariate is left out of this one model; its n says so.
-            kept = design.notna().all(axis=1)
-            ratio = hazard_ratio(
-                members.loc[kept, endpoint.time],
-                members.loc[kept, endpoint.event],
-                design[kept],
-                None if centre is None else centre[kept],
-            )
-            lines.append(
-                {
-                    "term": term,
-                    "adjusted_for": ", ".join(adjusted_for),
-                    "stratified_by": "" if centre is None else "centre",
-                }
-                | vars(ratio)
-            )
-    return pd.DataFrame(lines)
-
-
-def _stratifier(members: pd.DataFrame) -> "pd.Series[str] | None":
-    """Centres as strata where there are several: their baseline hazards need not be the same."""
-    return members["centre"] if members["centre"].nunique() > 1 else None

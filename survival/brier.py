@@ -103,7 +103,7 @@ def brier_score(
         _scores(weights, *cohort)
         for weights in bootstrap_blocks(len(observed), samples, rng, max(1, int(usable.sum())))
     ]
-    limits = np.percentile(np.concatenate(drawn, axis=1), [2.5, 97.5], axis=1)
+    limits = _limits(np.concatenate(drawn, axis=1))
     table, integrated = _tables(at, usable, value[:, 0], limits)
     left_out = int((~usable).sum())
     return BrierScore(
@@ -114,6 +114,13 @@ def brier_score(
         samples,
         f"integrated over {int(usable.sum())} times; {left_out} not estimable" if left_out else "",
     )
+
+
+def _limits(drawn: FloatArray) -> FloatArray:
+    """95% limits over samples (2, 3, k + 1); none where more than 5% of the samples have none."""
+    unknown = np.isnan(drawn).mean(axis=1) > 0.05
+    limits = np.nanpercentile(np.where(unknown[:, None], 0.0, drawn), [2.5, 97.5], axis=1)
+    return np.where(unknown, np.nan, limits)
 
 
 def _tables(
@@ -183,7 +190,10 @@ def _scores(
     null = ((by_event @ is_case) * null**2 + alive * by_time * (1 - null) ** 2) / total
     scores = np.stack([brier, null])
     scores = np.concatenate([scores, _mean_over_time(scores, at)[..., None]], axis=2)
-    return np.concatenate([scores, 1 - scores[:1] / scores[1:]])
+    # Before the first event of a sample its null model is right, and no other can be better.
+    least = np.full_like(scores[:1], math.nan)
+    share = np.divide(scores[:1], scores[1:], out=least, where=scores[1:] > 0)
+    return np.concatenate([scores, 1 - share])
 
 
 def _mean_over_time(scores: FloatArray, at: FloatArray) -> FloatArray:

@@ -13,10 +13,13 @@ import numpy as np
 import pandas as pd
 
 from cohorts.errors import SettingsError
-from survival.analysis import SurvivalResults
-from survival.cutpoint import HIGH, LOW
-from survival.figure_style import COLOURS, GRID, INK, LINES
+from cohorts.strata import DEVELOPMENT
+from survival.cutpoint import CutPoint, groups_of
+from survival.figure_style import COLOURS, GRID, INK
 from survival.print_numbers import estimate_text, p_text
+from survival.results import SurvivalResults
+from survival.study.plan import GROUP_COLOURS, GROUP_LABELS
+from survival.study.stratum import HIGH_LOW
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,6 +43,8 @@ class CurveText:
         Lines in the panel, e.g. the test and the hazard ratio.
     title, y_label, x_label
         Title, and labels of the axes.
+    colours
+        Colour of each group, in the order of labels.
     """
 
     labels: Mapping[Any, str]
@@ -47,24 +52,28 @@ class CurveText:
     title: str = ""
     y_label: str = "Survival probability"
     x_label: str = "Time"
+    colours: tuple[str, ...] = COLOURS
 
 
 def kaplan_meier_figure(results: SurvivalResults, endpoint: str, stratum: str) -> "Figure":
-    """Curves of the low and the high score group, for one endpoint in one stratum."""
+    """Curves of the score groups, for one endpoint in one stratum."""
     tables = (results.kaplan_meier, results.numbers_at_risk, results.logrank, results.cox)
     curves, at_risk, test, cox = (
         table[(table["endpoint"] == endpoint) & (table["stratum"] == stratum)] for table in tables
     )
-    ratio = cox[(cox["term"] == "high versus low score") & (cox["adjusted_for"] == "")].iloc[0]
-    labels = {LOW: "Low score", HIGH: "High score"}
-    present = [group for group in labels if (curves["group"] == group).any()]
+    ratio = cox[(cox["term"] == HIGH_LOW) & (cox["adjusted_for"] == "")].iloc[0]
+    present = [group for group in GROUP_LABELS if (curves["group"] == group).any()]
+    # With a group between them, whose ratio it is has to be said.
+    whose = " high versus low" if len(groups_of(results.cutpoint)) > 2 else ""
+    searched = _searched_text(results.cutpoint, endpoint, stratum)
     text = CurveText(
-        labels={group: labels[group] for group in present},
-        statement=f"{_test_text(test.iloc[0])}\n"
-        f"HR {estimate_text(ratio['hr'], ratio['ci_low'], ratio['ci_high'])}",
+        labels={group: GROUP_LABELS[group] for group in present},
+        statement=f"{_test_text(test.iloc[0])}{searched}\n"
+        f"HR{whose} {estimate_text(ratio['hr'], ratio['ci_low'], ratio['ci_high'])}",
         title=stratum,
         y_label=f"{endpoint[:1].upper()}{endpoint[1:]} probability",
         x_label=f"Time ({curves['unit'].iloc[0]})",
+        colours=tuple(GROUP_COLOURS[group] for group in present),
     )
     return curves_figure(curves, at_risk, text)
 
@@ -122,15 +131,16 @@ def plot_kaplan_meier(
     """
     groups = list(text.labels)
     unlabelled = set(curves["group"]) - set(groups)
-    if unlabelled or len(groups) > len(COLOURS):
+    if unlabelled or len(groups) > len(text.colours):
         raise SettingsError(
-            f"labels: give one to each of the groups, at most {len(COLOURS)}; "
+            f"labels: give one to each of the groups, at most {len(text.colours)}; "
             f"without: {', '.join(map(str, unlabelled)) or 'none'}"
         )
     ticks = at_risk["time"].unique()
     end = max(curves["time"].max(), ticks[-1])
     for i, group in enumerate(groups):
-        _draw_curve(curves[curves["group"] == group], i, text.labels[group], ax)
+        of_group = curves[curves["group"] == group]
+        _draw_curve(of_group, LINES[i % len(LINES)], text.colours[i], text.labels[group], ax)
     ax.set(xlim=(-0.04 * end, 1.03 * end), ylim=(-0.01, 1.03), xticks=ticks)
     ax.set_yticks(np.linspace(0, 1, 6))
     ax.set_ylabel(text.y_label, parse_math=False)
@@ -142,12 +152,12 @@ def plot_kaplan_meier(
     _draw_legend([_legend_label(label) for label in text.labels.values()], ax)
     if text.statement:
         _draw_statement(text.statement, _free_corner(curves, end), ax)
-    _draw_numbers(at_risk, text.labels, risk_ax)
+    _draw_numbers(at_risk, text, risk_ax)
     return ax
 
 
-def _draw_curve(curve: pd.DataFrame, place: int, label: str, ax: "Axes") -> None:
-    colour, time = COLOURS[place], curve["time"]
+def _draw_curve(curve: pd.DataFrame, style: Any, colour: str, label: str, ax: "Axes") -> None:
+    time = curve["time"]
     # Where the curve has no limits, those before it are drawn on.
     low, high = curve["ci_low"].ffill(), curve["ci_high"].ffill()
     ax.fill_between(time, low, high, step="post", color=colour, alpha=0.13, linewidth=0)
@@ -157,7 +167,7 @@ def _draw_curve(curve: pd.DataFrame, place: int, label: str, ax: "Axes") -> None
         where="post",
         color=colour,
         linewidth=1.8,
-        linestyle=LINES[place % len(LINES)],
+        linestyle=style,
         label=_legend_label(label),
     )
     censored = curve[curve["n_censored"] > 0]
@@ -237,11 +247,11 @@ def _draw_statement(statement: str, corner: tuple[str, str], ax: "Axes") -> None
     )
 
 
-def _draw_numbers(at_risk: pd.DataFrame, labels: Mapping[Any, str], ax: "Axes") -> None:
-    wrapped = [_wrapped(label) for label in labels.values()]
+def _draw_numbers(at_risk: pd.DataFrame, text: CurveText, ax: "Axes") -> None:
+    wrapped = [_wrapped(label) for label in text.labels.values()]
     heights = np.array([label.count("\n") + 1 for label in wrapped])
     rows = np.cumsum(heights) - heights / 2
-    for place, (row, group) in enumerate(zip(rows, labels, strict=True)):
+    for place, (row, group) in enumerate(zip(rows, text.labels, strict=True)):
         counts = at_risk[at_risk["group"] == group]
         for time, count in zip(counts["time"], counts["n_risk"], strict=True):
             ax.text(time, row, f"{count}", ha="center", va="center", fontsize=9, color=INK)
@@ -249,7 +259,7 @@ def _draw_numbers(at_risk: pd.DataFrame, labels: Mapping[Any, str], ax: "Axes") 
             [-0.016, -0.016],
             [row - 0.36, row + 0.36],
             transform=ax.get_yaxis_transform(),
-            color=COLOURS[place],
+            color=text.colours[place],
             linewidth=3,
             solid_capstyle="butt",
             clip_on=False,
@@ -264,6 +274,15 @@ def _draw_numbers(at_risk: pd.DataFrame, labels: Mapping[Any, str], ax: "Axes") 
 def _wrapped(label: str) -> str:
     """Label of a row in two lines at most; the legend has it in full."""
     return "\n".join(textwrap.wrap(label, _LABEL_WIDTH, max_lines=2, placeholder=" ..."))
+
+
+def _searched_text(cut: CutPoint, endpoint: str, stratum: str) -> str:
+    """Say that groups differ by construction where the cut-point was searched on their outcomes."""
+    if stratum != DEVELOPMENT or cut.endpoint != endpoint:
+        return ""
+    if cut.p_corrected is None:
+        return ", at a cut-point searched here"
+    return f", corrected for the search p {p_text(cut.p_corrected)}"
 
 
 def _test_text(test: "pd.Series") -> str:

@@ -1,6 +1,6 @@
 """Rules by which a cut-point is taken from development scores, and what each of them reads."""
 
-from typing import Final, Self
+from typing import Final, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from cohorts.errors import DataError
 from survival.maximally_selected import maximally_selected
 from survival.product_limit import FloatArray
-from survival.settings import CutPointMethod
 from survival.youden import youden_cut
 
+CutPointMethod = Literal["median", "tertiles", "youden", "maximally_selected", "given"]
 READ_OUTCOMES: Final = ("youden", "maximally_selected")
 
 
@@ -62,6 +62,21 @@ class CutPointRule(BaseModel):
 
 
 MEDIAN: Final = CutPointRule()
+
+_SAID: Final = {
+    "median": "the median of the scores",
+    "tertiles": "the tertiles of the scores",
+    "youden": "the score with the largest Youden index for {endpoint} by {horizon}",
+    "maximally_selected": "the score with the largest log-rank statistic of {endpoint}",
+    "given": "given beforehand",
+}
+
+
+def rule_text(method: CutPointMethod, endpoint: str | None, horizon: float | None) -> str:
+    """Say in words how a rule takes its values, and whether it looks at outcomes."""
+    of = _SAID[method].format(endpoint=endpoint, horizon=f"{horizon:g}" if horizon else "")
+    looked = "whose outcomes were looked at" if method in READ_OUTCOMES else ""
+    return f"{of}, {looked or 'without a look at any outcome'}"
 
 
 def cut_values(

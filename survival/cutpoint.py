@@ -10,9 +10,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cohorts.errors import DataError, FileFormatError
 from cohorts.files import digest_of, read_json, write_json
-from survival.cut_rules import MEDIAN, READ_OUTCOMES, CutPointRule, cut_values
+from survival.cut_rules import MEDIAN, READ_OUTCOMES, CutPointMethod, CutPointRule, cut_values
 from survival.endpoints import prediction_problems, refuse
-from survival.settings import CutPointMethod
 
 LOW: Final = "low"
 INTERMEDIATE: Final = "intermediate"

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from survival.analysis import SurvivalResults
 from survival.figure_style import INK, PALE
 from survival.print_numbers import interval_text, p_value
+from survival.results import SurvivalResults
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,7 +21,7 @@ _TITLE: dict[str, Any] = {"fontsize": 11, "fontweight": "bold", "parse_math": Fa
 _HEADER_WIDTH = 90
 _WIDEST_RATIO = 32.0
 # Where the columns of the forest plot start, in widths of its axes.
-_COLUMNS = (-0.75, 1.04, 1.3, 1.8)
+_COLUMNS = (-0.9, 1.04, 1.3, 1.8)
 
 
 def hazard_ratio_figure(results: SurvivalResults, endpoint: str) -> "Figure":
@@ -33,7 +33,7 @@ def hazard_ratio_figure(results: SurvivalResults, endpoint: str) -> "Figure":
     height = 1.6 + 0.26 * rows
     figure = Figure(figsize=(9, height))
     # Room for the columns of text that `plot_hazard_ratios` prints on both sides of its axes.
-    ax = figure.add_axes((0.28, 0.75 / height, 0.36, 1 - 1.15 / height))
+    ax = figure.add_axes((0.32, 0.75 / height, 0.34, 1 - 1.15 / height))
     plot_hazard_ratios(cox, ax)
     figure.suptitle(_sentence(endpoint), x=0.01, ha="left", **_TITLE)
     return figure

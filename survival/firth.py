@@ -148,8 +148,9 @@ def firth_table(model: FirthModel) -> pd.DataFrame:
 
 def _penalised(sets: RiskSets, x: Floats, coefficients: Floats) -> _Penalised:
     at = partial_likelihood(sets, x, coefficients)
-    sign, size = np.linalg.slogdet(at.information)
-    if not (np.isfinite(at.loglik) and sign > 0):
+    # Without a likelihood there is no information, of whose NaN no determinant can be taken.
+    sign, size = np.linalg.slogdet(at.information) if np.isfinite(at.loglik) else (0.0, 0.0)
+    if not sign > 0:
         return _Penalised(coefficients, -np.inf, at.score, at.information)
     slope = at.score + _penalty_slope(sets, x, at) / 2
     return _Penalised(coefficients, at.loglik + size / 2, slope, at.information)
@@ -184,7 +185,7 @@ def _maximise(
     """Move the coefficients `free` to the penalised maximum, the others held where they start."""
     here = _penalised(sets, x, start)
     for _ in range(_MOST_STEPS):
-        if not len(free):
+        if not len(free) or not np.isfinite(here.loglik):
             return here
         step = np.zeros(len(start))
         step[free] = np.linalg.solve(here.information[np.ix_(free, free)], here.slope[free])

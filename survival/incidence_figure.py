@@ -24,7 +24,11 @@ _TEST_LINE = 0.06
 
 
 def incidence_figure(
-    results: CompetingRisks, labels: Mapping[str, str], unit: str, title: str = ""
+    results: CompetingRisks,
+    labels: Mapping[str, str],
+    unit: str,
+    title: str = "",
+    colours: Sequence[str] = COLOURS,
 ) -> "Figure":
     """Curves of every event in every group, over the table of numbers at risk.
 
@@ -38,6 +42,8 @@ def incidence_figure(
         Unit of time, for the axis.
     title
         Title of the figure.
+    colours
+        Colour of each group, in the order of labels.
 
     Raises
     ------
@@ -51,7 +57,7 @@ def incidence_figure(
     above = 0.1 + 2 * _LINE + 0.25 * len(wrapped)
     figure = Figure(figsize=(_WIDTH, _PANEL + below + above), layout="constrained")
     ax, risk_ax = figure.subplots(2, 1, sharex=True, height_ratios=[_PANEL - 0.5, below])
-    plot_incidence(results, labels, ax, risk_ax)
+    plot_incidence(results, labels, ax, risk_ax, colours)
     ax.set_xlabel(f"Time ({unit})")
     if wrapped:
         figure.suptitle(
@@ -61,7 +67,11 @@ def incidence_figure(
 
 
 def plot_incidence(
-    results: CompetingRisks, labels: Mapping[str, str], ax: "Axes", risk_ax: "Axes"
+    results: CompetingRisks,
+    labels: Mapping[str, str],
+    ax: "Axes",
+    risk_ax: "Axes",
+    colours: Sequence[str] = COLOURS,
 ) -> "Axes":
     """Draw the curves with their bands and Gray's tests, and who is at risk below them.
 
@@ -69,7 +79,7 @@ def plot_incidence(
 
     Parameters
     ----------
-    results, labels
+    results, labels, colours
         As of `incidence_figure`.
     ax, risk_ax
         Axes of the curves and, below them with a shared x axis, of the numbers at risk.
@@ -77,16 +87,16 @@ def plot_incidence(
     curves, at_risk = results.incidence, results.numbers_at_risk
     events = curves["event"].drop_duplicates().tolist()
     unlabelled = set(curves["group"]) - set(labels)
-    if unlabelled or len(labels) > len(COLOURS) or len(events) > len(LINES):
+    if unlabelled or len(labels) > len(colours) or len(events) > len(LINES):
         raise SettingsError(
-            f"labels: give one to each group, of at most {len(COLOURS)} groups and {len(LINES)} "
+            f"labels: give one to each group, of at most {len(colours)} groups and {len(LINES)} "
             f"events; without: {', '.join(sorted(unlabelled)) or 'none'}"
         )
     for place, group in enumerate(labels):
         for line, event in enumerate(events):
             curve = curves[(curves["group"] == group) & (curves["event"] == event)]
             if len(curve):
-                _draw_curve(curve, place, line, ax)
+                _draw_curve(curve, colours[place], line, ax)
     ticks = at_risk["time"].unique()
     end = max(curves["time"].max(), ticks[-1])
     highest = np.nanmax([curves["incidence"].max(), curves["ci_high"].max(), 0.1])
@@ -99,14 +109,14 @@ def plot_incidence(
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(axis="y", color=GRID, linewidth=0.6)
     ax.set_axisbelow(True)
-    _draw_legend(list(labels.values()), events, ax)
+    _draw_legend(labels, colours, events, ax)
     _draw_tests(results.gray, ax)
-    _draw_numbers(at_risk, labels, risk_ax)
+    _draw_numbers(at_risk, labels, colours, risk_ax)
     return ax
 
 
-def _draw_curve(curve: pd.DataFrame, place: int, line: int, ax: "Axes") -> None:
-    colour, time = COLOURS[place], curve["time"]
+def _draw_curve(curve: pd.DataFrame, colour: str, line: int, ax: "Axes") -> None:
+    time = curve["time"]
     if line == 0:
         ax.fill_between(
             time, curve["ci_low"], curve["ci_high"], step="post", color=colour, alpha=0.13, lw=0
@@ -121,13 +131,15 @@ def _draw_curve(curve: pd.DataFrame, place: int, line: int, ax: "Axes") -> None:
     )
 
 
-def _draw_legend(groups: Sequence[str], events: Sequence[str], ax: "Axes") -> None:
+def _draw_legend(
+    labels: Mapping[str, str], colours: Sequence[str], events: Sequence[str], ax: "Axes"
+) -> None:
     """Name the colours of the groups in one line, the styles of the events in the next."""
     from matplotlib.lines import Line2D
 
     entries = []
     for group, event, colour, style in zip_longest(
-        groups, events, COLOURS[: len(groups)], LINES[: len(events)]
+        labels.values(), events, colours[: len(labels)], LINES[: len(events)]
     ):
         # A legend fills its columns from top to bottom; the shorter line ends in blanks.
         upper = Line2D([], [], color=colour, lw=4 if group else 0)
@@ -173,7 +185,9 @@ def _test_text(test: "pd.Series") -> str:
     return f"{test['event']}: {NOT_ESTIMABLE if np.isnan(p) else f'p {p_text(p)}'}"
 
 
-def _draw_numbers(at_risk: pd.DataFrame, labels: Mapping[str, str], ax: "Axes") -> None:
+def _draw_numbers(
+    at_risk: pd.DataFrame, labels: Mapping[str, str], colours: Sequence[str], ax: "Axes"
+) -> None:
     names: Sequence[str] = list(labels.values())
     for row, group in enumerate(labels):
         counts = at_risk[at_risk["group"] == group]
@@ -183,7 +197,7 @@ def _draw_numbers(at_risk: pd.DataFrame, labels: Mapping[str, str], ax: "Axes") 
             [-0.016, -0.016],
             [row - 0.36, row + 0.36],
             transform=ax.get_yaxis_transform(),
-            color=COLOURS[row],
+            color=colours[row],
             linewidth=3,
             solid_capstyle="butt",
             clip_on=False,

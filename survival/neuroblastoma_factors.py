@@ -11,6 +11,7 @@ from cohorts.errors import DataError, SettingsError
 AgeUnit = Literal["days", "months", "years"]
 Staging = Literal["INRGSS", "INSS"]
 
+_OF_TUMOUR = ("histology", "differentiation", "aberration_11q", "ploidy")
 # 12 and 18 months; in days as Cohn et al. 2009 count them.
 _AGE_CUTS = {"days": (365.0, 547.0), "months": (12.0, 18.0), "years": (1.0, 1.5)}
 _YES = {"1": "yes", "true": "yes", "yes": "yes"}
@@ -88,6 +89,12 @@ class NeuroblastomaColumns(BaseModel):
     differentiation: str | None = None
     aberration_11q: str | None = None
     ploidy: str | None = None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that are named, age first."""
+        factors = ("age", "stage", "mycn", *_OF_TUMOUR)
+        return tuple(getattr(self, factor) for factor in factors if getattr(self, factor))
 
 
 def read_factors(

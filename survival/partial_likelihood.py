@@ -210,13 +210,17 @@ def partial_likelihood(sets: RiskSets, x: Floats, coefficients: Floats) -> Likel
         Covariates of the sorted rows (n, p), best centred.
     """
     predictor = x @ coefficients
+    none = np.full(len(coefficients), np.nan)
+    nowhere = Likelihood(-np.inf, none, np.diag(none), none, none, none)
     if np.ptp(predictor) > WIDEST_PREDICTOR:
-        none = np.full(len(coefficients), np.nan)
-        return Likelihood(-np.inf, none, np.diag(none), none, none, none)
+        return nowhere
     # The hazard of a stratum has no unit: its largest is set to 1, so that none overflows.
     predictor -= np.maximum.reduceat(predictor, sets.stratum_start)[sets.stratum]
     risk = sets.weight * np.exp(predictor)
     sums = at_risk_sums(sets, np.column_stack([risk, risk[:, None] * x]))
+    # Sums are differences; hazards further apart than a float has digits leave nothing of one.
+    if not (sums[:, 0] > 0).all():
+        return nowhere
     mean = sums[:, 1:] / sums[:, :1]
     hazard = sets.term_weight / sums[:, 0]
     weight = sets.weight[sets.deaths]

@@ -131,6 +131,17 @@ def neuroblastoma_risk_group(patients: pd.DataFrame, columns: NeuroblastomaColum
     return table
 
 
+def known_risk_group(patients: pd.DataFrame, columns: NeuroblastomaColumns) -> "pd.Series[str]":
+    """Give the risk group as a category, from low to high, missing where it is not known.
+
+    `neuroblastoma_risk_group`, indexed as `patients`; errors as there.
+    """
+    groups = neuroblastoma_risk_group(patients, columns)
+    order = INRG_ORDER if (groups["system"] == INRG).all() else SIMPLE_ORDER
+    known = pd.Categorical(groups["group"].where(groups["group"] != UNKNOWN), list(order), True)
+    return pd.Series(known, index=patients.index, name="risk group")
+
+
 def risk_group_covariates(patients: pd.DataFrame, columns: NeuroblastomaColumns) -> pd.DataFrame:
     """Give the covariates that adjust a Cox model for the known risk group.
 

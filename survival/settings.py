@@ -1,10 +1,12 @@
 """Settings of the survival stage; the cohort's settings name the endpoints."""
 
-from typing import Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-CutPointMethod = Literal["median", "tertiles", "youden", "maximally_selected", "given"]
+from survival.curves import Interval
+from survival.cut_rules import CutPointRule
+from survival.neuroblastoma_factors import NeuroblastomaColumns
 
 
 class SurvivalSettings(BaseModel):
@@ -13,14 +15,57 @@ class SurvivalSettings(BaseModel):
     Attributes
     ----------
     cutpoint
-        How the cut-point is taken from the development cohort's out-of-fold scores. Only a rule
-        that never sees an outcome is offered: searching the cut with the best log-rank test makes
-        40 % of null studies significant (Altman et al. 1994, J Natl Cancer Inst 86:829).
+        How the cut-point is taken from the development cohort's out-of-fold scores; a method's
+        name alone, or a table.
     covariates
         Numeric columns of the patients table that the adjusted Cox models hold beside the score.
+    risk_group
+        Columns from which neuroblastoma's known risk group follows; with `covariates` it is the
+        clinical model that the score has to add to.
+    subgroups
+        Columns of the patients table, words or numbers, in whose levels the score is looked at.
+    horizons
+        Times, in the endpoint's unit, at which AUC, Brier score, calibration and net benefit are
+        given; without any, `survival.study.plan.default_horizons` takes them from the development
+        follow-up.
+    rmst_until
+        Time at which restricted means end; the last horizon by default.
+    landmark
+        Time at which the landmark analysis starts; none without it.
+    interval
+        Scale of the limits of survival curves.
+    bootstrap_samples
+        Of all intervals that are bootstrapped.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    cutpoint: Literal["median"] = "median"
+    cutpoint: CutPointRule = CutPointRule()
     covariates: tuple[str, ...] = ()
+    risk_group: NeuroblastomaColumns | None = None
+    subgroups: tuple[str, ...] = ()
+    horizons: tuple[float, ...] = ()
+    rmst_until: float | None = Field(default=None, gt=0)
+    landmark: float | None = Field(default=None, gt=0)
+    interval: Interval = "log"
+    bootstrap_samples: int = Field(default=1000, ge=20)
+
+    @field_validator("cutpoint", mode="before")
+    @classmethod
+    def _method_alone(cls, value: Any) -> Any:
+        return {"method": value} if isinstance(value, str) else value
+
+    @field_validator("horizons")
+    @classmethod
+    def _ascending(cls, horizons: tuple[float, ...]) -> tuple[float, ...]:
+        if list(horizons) != sorted(set(horizons)) or any(time <= 0 for time in horizons):
+            raise ValueError("give times above 0, ascending, each once")
+        return horizons
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Columns of the patients table that need not be numbers: risk factors and subgroups."""
+        factors = self.risk_group.columns if self.risk_group else ()
+        numeric = set(self.covariates)
+        named = dict.fromkeys([*factors, *self.subgroups])
+        return tuple(name for name in named if name not in numeric)

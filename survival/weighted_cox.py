@@ -100,6 +100,8 @@ def fit_weighted_cox(
         if (lost | (gain < _TOLERANCE)).all():
             break
         accepted[lost] = 0.0
+    # A last step may lead where the likelihood is flat.
+    lost |= _newton(gradient, information)[1]
     covariance = np.full((samples, p, p), np.nan)
     covariance[~lost] = np.linalg.inv(information[~lost])
     errors = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2).clip(0))

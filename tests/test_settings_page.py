@@ -16,11 +16,13 @@ from cohorts.endpoints import Endpoint
 from cohorts.settings import CohortSettings
 from feature_extraction.selection import PatchRule
 from feature_extraction.settings import ExtractionSettings
+from survival.cut_rules import CutPointRule
+from survival.neuroblastoma_factors import NeuroblastomaColumns
 from survival.settings import SurvivalSettings
 
 PAGE = Path(__file__).parent.parent / "docs" / "settings.md"
 TABLES = {"cohort", "extraction", "histogram", "keep", "mil", "explanations", "survival"}
-TABLES |= {"validation", "cost", "referral"}
+TABLES |= {"validation", "cost", "referral", "cutpoint"}
 
 
 def documented(heading: str) -> dict[str, str]:
@@ -65,6 +67,8 @@ def _default(value: object) -> str:
         ("`[validation.cost]`", CostSettings),
         ("`[validation.referral]`", ReferralSettings),
         ("`[survival]`", SurvivalSettings),
+        ("`[survival.cutpoint]`", CutPointRule),
+        ("`[survival.risk_group]`", NeuroblastomaColumns),
     ],
 )
 def test_settings_and_defaults_are_those_of_the_models(

@@ -304,6 +304,11 @@ def test_survival_is_that_of_the_tables(page: Page, study: Path) -> None:
         assert f"{ratio.hr:.2f} ({ratio.ci_low:.2f} to {ratio.ci_high:.2f})" in page.text
     tests = pd.read_csv(study / "survival" / "logrank.csv")
     assert all(p_value(p) in page.text for p in tests["p"])
+    ordered = pd.read_csv(study / "survival" / "concordance.csv")
+    for c in ordered[ordered["value"].notna()].itertuples():
+        assert f"{c.value:.2f} ({c.ci_low:.2f} to {c.ci_high:.2f})" in page.text
+    assert "Methods of the survival analysis" in page.text
+    assert "ties by Efron 1977" in page.text
 
 
 def test_without_endpoint_the_page_says_so(folder: Path) -> None:

@@ -87,7 +87,8 @@ def test_whole_study_is_read(read: Read) -> None:
         ),
         (
             LEAST + "[survival]\nzzzzzz = 1\n",
-            "survival.zzzzzz is not a setting; known keys: cutpoint, covariates",
+            "survival.zzzzzz is not a setting; known keys: cutpoint, covariates, risk_group, "
+            "subgroups, horizons, rmst_until, landmark, interval, bootstrap_samples",
         ),
     ],
 )
@@ -139,7 +140,7 @@ def test_table_that_is_a_value_is_refused(read: Read, name: str) -> None:
         ("mil = 3\n" + LEAST, "mil"),
         (LEAST + "[mil]\nepochs = 2.5\n", "mil.epochs"),
         (LEAST + "[mil]\naggregator = 'median'\n", "mil.aggregator"),
-        (LEAST + "[survival]\ncutpoint = 'best'\n", "survival.cutpoint"),
+        (LEAST + "[survival]\ncutpoint = 'best'\n", "survival.cutpoint.method"),
         (
             LEAST + "[cohort.endpoints.os]\ntime = 't'\nevent = 'e'\nunit = 'weeks'\n",
             "cohort.endpoints.os.unit",

@@ -428,3 +428,19 @@ def test_no_file_gives_anything_but_a_manifest_error(slides: Path, content: byte
     except ManifestError as error:
         assert error.problems
         assert all("any.csv" in problem for problem in error.problems)
+
+
+def test_columns_of_words_are_kept_as_they_are_written(folder: Path) -> None:
+    manifest = folder / "cohort.csv"
+    rows = with_all(GOOD, stage="4S", age="3", sex="NA")
+    write_table(manifest, rows)
+    names = CohortSettings(manifest=manifest, label="label")
+    patients = read_cohort(names, ("age",), ("stage", "sex", "age")).patients
+    assert patients["stage"].tolist() == ["4S", "4S"]
+    assert patients["sex"].tolist() == [None, None]
+    assert patients["age"].tolist() == [3.0, 3.0]
+    write_table(manifest, changed(rows, 3, stage="4"))
+    with pytest.raises(ManifestError, match='patient "P1" has "4" here but "4S" in row 2'):
+        read_cohort(names, (), ("stage",))
+    with pytest.raises(ManifestError, match='no column "site"'):
+        read_cohort(names, (), ("site",))

@@ -88,7 +88,7 @@ def analysed(pristine_study, overall_survival, tmp_path_factory) -> SurvivalResu
         predictions,
         patients.assign(os_event=nobody_died),
         overall_survival,
-        SurvivalSettings(covariates=("age",)),
+        SurvivalSettings(covariates=("age",), bootstrap_samples=20),
         tmp_path_factory.mktemp("survival"),
         "cohort-1",
     )

@@ -89,3 +89,14 @@ def test_time_without_support_is_left_out_of_the_integral() -> None:
 def test_predictions_that_do_not_fit_are_refused(predicted, times, says: str) -> None:
     with pytest.raises(DataError, match=says):
         brier_score(predicted, [1, 2, 3], [1, 0, 1], times, np.random.default_rng(0))
+
+
+def test_before_the_first_event_there_is_nothing_to_be_better_than() -> None:
+    time, event = np.arange(1.0, 41.0), np.ones(40)
+    event[:3] = 0
+    survival = np.full((40, 2), 0.9)
+    found = brier_score(survival, time, event, [2.5, 20.0], np.random.default_rng(0), 50)
+    assert found.table["null"].tolist()[0] == 0
+    assert np.isnan(found.table["ipa"][0])
+    assert np.isnan(found.table["ipa_ci_low"][0])
+    assert found.table["ipa_ci_low"][1] < found.table["ipa"][1]

@@ -1,0 +1,84 @@
+"""Hazard ratios by Cox regression: of the score and of its groups, alone and adjusted."""
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from survival.cox import CoxRegression, cox_regression
+from survival.score_figures import forest_figure
+from survival.study.plan import Plan
+from survival.study.stratum import Answer, Stratum, group_terms
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_RATIO = ("hr", "ci_low", "ci_high", "p")
+
+
+def hazard_ratios(stratum: Stratum, plan: Plan) -> Answer:
+    """Fit the score per SD and the score groups, each alone and beside the clinical model."""
+    designs = (stratum.score, group_terms(stratum.rows, plan.groups))
+    lines: list[dict[str, object]] = []
+    terms = []
+    for design in designs:
+        for clinical in _adjustments(stratum):
+            adjusted_for = ", ".join(clinical.columns)
+            found = fit(stratum, design, clinical)
+            known = {"adjusted_for": adjusted_for, "stratified_by": stratum.stratified_by}
+            lines += [
+                {"term": term} | known | _ratio(found, place)
+                for place, term in enumerate(design.columns)
+            ]
+            model = ", ".join([*design.columns, *clinical.columns])
+            terms.append(_all_terms(found, model, stratum))
+    adjusted = fit(stratum, stratum.score, stratum.clinical)
+    return Answer(
+        {"cox": pd.DataFrame(lines), "cox_models": pd.concat(terms, ignore_index=True)},
+        {"forest": lambda: _draw(adjusted, plan.title(stratum))},
+    )
+
+
+def fit(stratum: Stratum, design: pd.DataFrame, clinical: pd.DataFrame) -> CoxRegression:
+    """Fit a Cox model of the columns of both, stratified by centre where there are several.
+
+    Who lacks a covariate is left out of this one model; its n says so.
+    """
+    rows, columns = stratum.rows, pd.concat([design, clinical], axis=1)
+    kept = columns.notna().all(axis=1)
+    centres = stratum.strata
+    return cox_regression(
+        rows.loc[kept, "time"],
+        rows.loc[kept, "event"],
+        columns[kept],
+        strata=None if centres is None else centres[kept],
+    )
+
+
+def _adjustments(stratum: Stratum) -> list[pd.DataFrame]:
+    alone = stratum.clinical.iloc[:, :0]
+    return [alone, stratum.clinical] if len(stratum.clinical.columns) else [alone]
+
+
+def _ratio(found: CoxRegression, place: int) -> dict[str, object]:
+    ratio = {name: found.table[name].iloc[place] for name in _RATIO}
+    counts = {"n": found.n, "events": found.events}
+    return ratio | counts | {"events_per_parameter": found.events_per_parameter, "note": found.note}
+
+
+def _all_terms(found: CoxRegression, model: str, stratum: Stratum) -> pd.DataFrame:
+    table = found.table.assign(n=found.n, events=found.events)
+    table.insert(0, "model", model)
+    test = found.likelihood_ratio
+    return table.assign(
+        stratified_by=stratum.stratified_by,
+        likelihood_ratio=test.chi2,
+        likelihood_ratio_df=test.df,
+        likelihood_ratio_p=test.p,
+        note=found.note,
+    )
+
+
+def _draw(found: CoxRegression, title: str) -> "Figure":
+    figure = forest_figure(found)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold", parse_math=False)
+    return figure
