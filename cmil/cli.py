@@ -345,6 +345,19 @@ def explain(
 
 
 @app.command()
+def report(
+    study: StudyFile,
+    out: Out,
+    cohort: Manifest = None,
+) -> None:
+    """Write the study's report, with TRIPOD+AI and STARD-AI filled in from its files."""
+    from cmil.report_stage import report_study
+
+    report_study(_open(study, out, cohort, None))
+    print(f"{out / 'report' / 'report.html'} and report.pdf, tables and figures beside it")
+
+
+@app.command()
 def audit(
     out: Out,
     study: Annotated[

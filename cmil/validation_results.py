@@ -139,13 +139,16 @@ def _read(path: Path) -> pd.DataFrame:
     if not path.exists():
         raise FileFormatError(f'"{path}" does not exist; run cmil validate')
     # Only an empty field is missing, and in words it is no word: a centre may be called "NA".
-    return pd.read_csv(
+    table = pd.read_csv(
         path,
         converters=dict.fromkeys(_WORDS, str),
         keep_default_na=False,
         na_values=[""],
         float_precision="round_trip",
     )
+    if table.empty:  # a file without a row does not say that its columns hold numbers
+        return table.astype({name: float for name in table if name not in _WORDS})
+    return table
 
 
 def _read_rule(path: Path) -> ReferralRule | None:

@@ -15,7 +15,7 @@ import pandas as pd
 from cohorts.errors import SettingsError
 from cohorts.strata import DEVELOPMENT
 from survival.cutpoint import CutPoint, groups_of
-from survival.figure_style import COLOURS, GRID, INK
+from survival.figure_style import COLOURS, GRID, INK, LINES
 from survival.print_numbers import estimate_text, p_text
 from survival.results import SurvivalResults
 from survival.study.plan import GROUP_COLOURS, GROUP_LABELS

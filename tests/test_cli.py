@@ -282,3 +282,19 @@ def test_the_record_of_a_refiltered_study_is_true(finished_study, cmil, tmp_path
     assert record["settings"]["keep"]["min_stained"] == 0.1
     assert record["settings"]["encoder"] == "stain-filters"  # what the bags are of
     assert record["outputs"]["bags/slides.csv"] == digest_of_file(copy / "bags" / "slides.csv")
+
+
+def test_report_of_a_finished_study_is_whole(finished_study, cmil, tmp_path) -> None:
+    study, finished = finished_study
+    out = shutil.copytree(finished, tmp_path / "out")
+    done = cmil("report", study.settings, "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert (out / "report" / "report.pdf").read_bytes().startswith(b"%PDF")
+    page = (out / "report" / "report.html").read_text(encoding="utf-8")
+    assert "not locked" in page
+    assert "Kaplan-Meier curves of overall survival" in page
+    (out / "validation" / "discrimination.csv").unlink()
+    refused = cmil("report", study.settings, "--out", out)
+    assert refused.returncode == 1
+    assert "run cmil validate" in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1

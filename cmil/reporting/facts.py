@@ -148,7 +148,7 @@ def _lock_fact(study: StudyFiles) -> dict[str, str]:
 
 
 def _facts_of_evaluation(study: StudyFiles) -> dict[str, str]:
-    found = study.validation
+    found = study.validation.tables
     facts = {
         "measures": "AUC, average precision, sensitivity, specificity, predictive values and "
         "likelihood ratios at locked thresholds, calibration (intercept, slope, O:E, Brier), net "
@@ -171,6 +171,12 @@ def _facts_of_evaluation(study: StudyFiles) -> dict[str, str]:
             f"AUC over {row['centres']} centres {row['value']:.3f}, prediction interval "
             f"{row['prediction_low']:.3f} to {row['prediction_high']:.3f}, tau2 {row['tau2']:.3f}."
         )
+    shift = study.validation.shift
+    if shift is not None and len(shift):
+        told = zip(shift["centre"], shift["verdict"], strict=True)
+        facts["shift"] = " ".join(f"{centre}: {verdict}." for centre, verdict in told)
+    if study.validation.referral_rule is not None:
+        facts["indeterminate"] = study.validation.referral_rule.guarantee
     if len(found.subgroups):
         facts["subgroups"] = "Discrimination by subgroup, with tests of interaction, is in a table."
     return facts

@@ -7,7 +7,7 @@ import pandas as pd
 
 from cmil.bundle import ModelBundle
 from cmil.study_settings import StudySettings
-from cmil.validation import ValidationTables
+from cmil.validation_results import ValidationResults
 from cohorts.manifest import Cohort
 from survival import SurvivalResults
 
@@ -31,7 +31,7 @@ class StudyFiles:
     slides
         `patient_id, state` and the counts of patches of every slide.
     validation
-        Numbers of the frozen score.
+        What the frozen score and decision are worth.
     survival
         What the score says of each endpoint, where the study names one.
     lock
@@ -44,7 +44,7 @@ class StudyFiles:
     bundle: ModelBundle
     predictions: pd.DataFrame
     slides: pd.DataFrame
-    validation: ValidationTables
+    validation: ValidationResults
     survival: SurvivalResults | None = None
     lock: str = ""
 

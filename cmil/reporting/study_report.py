@@ -2,18 +2,16 @@
 
 from pathlib import Path
 
-import numpy as np
-
 from cmil.report import headline
 from cmil.reporting.checklist import CHECKLISTS, checklist_table, checklist_yaml, filled
 from cmil.reporting.contents import Report, Section
 from cmil.reporting.facts import study_facts
 from cmil.reporting.files import write_report_files
 from cmil.reporting.patient_sections import model_section, patients_section
+from cmil.reporting.referral_sections import referral_sections
 from cmil.reporting.study_files import StudyFiles
 from cmil.reporting.survival_section import survival_sections
 from cmil.reporting.validation_sections import validation_sections
-from cmil.validation import performance
 from cohorts.files import write_text
 
 
@@ -24,8 +22,7 @@ def write_study_report(study: StudyFiles, folder: Path) -> list[Path]:
     -------
     Everything that was written.
     """
-    seed = np.random.SeedSequence(study.settings.seed)
-    said = headline(performance(study.predictions, seed), study.predictions)
+    said = headline(study.validation.performance, study.predictions)
     facts = study_facts(study, said)
     lists = [filled(key, facts) for key in CHECKLISTS]
     left = [
@@ -41,6 +38,7 @@ def write_study_report(study: StudyFiles, folder: Path) -> list[Path]:
             patients_section(study, facts),
             model_section(study, facts),
             *validation_sections(study),
+            *referral_sections(study),
             *survival_sections(study),
             Section("Limitations", [facts["limitations"]]),
             Section("Checklists", left, [checklist_table(one) for one in lists]),

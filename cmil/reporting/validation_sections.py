@@ -27,7 +27,7 @@ def validation_sections(study: StudyFiles) -> Sequence[Section]:
 
 
 def _discrimination(study: StudyFiles) -> Section:
-    found = study.validation
+    found = study.validation.tables
     table = found.discrimination
     measures = {
         name: {"auc": "AUC", "average_precision": "Average precision"}.get(name, _heading(name))
@@ -66,7 +66,7 @@ def _discrimination(study: StudyFiles) -> Section:
 
 
 def _decisions(study: StudyFiles) -> Section:
-    table = study.validation.decisions
+    table = study.validation.tables.decisions
     own = table[table["prevalence"].isna()].assign(
         threshold=lambda rows: rows["threshold_name"] + rows["threshold"].map(", {:.3f}".format)
     )
@@ -113,7 +113,7 @@ def _decisions(study: StudyFiles) -> Section:
 
 
 def _calibration(study: StudyFiles) -> Section:
-    found = study.validation
+    found = study.validation.tables
     table = found.calibration
     measures = {name: _heading(name) for name in table["measure"].unique()}
     note = notes_of(table, ["cohort", "measure"])
@@ -140,7 +140,7 @@ def _calibration(study: StudyFiles) -> Section:
 
 
 def _usefulness(study: StudyFiles) -> Section:
-    found = study.validation
+    found = study.validation.tables
     return Section(
         "Usefulness",
         [
@@ -160,7 +160,7 @@ def _usefulness(study: StudyFiles) -> Section:
 
 
 def _centres(study: StudyFiles) -> Section:
-    found = study.validation
+    found = study.validation.tables
     pooled = found.heterogeneity
     if pooled.empty:
         return Section("Centres", ["No external centre has been scored."])
@@ -203,7 +203,7 @@ def _centres(study: StudyFiles) -> Section:
 
 
 def _subgroups(study: StudyFiles) -> Sequence[Section]:
-    found = study.validation
+    found = study.validation.tables
     table = found.subgroups
     if table.empty:
         return []

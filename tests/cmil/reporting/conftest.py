@@ -1,5 +1,6 @@
 """A study of a development cohort and three external centres, drawn here."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,14 @@ import pytest
 from cmil.aggregators import build_aggregator
 from cmil.bundle import WEIGHTS, ModelFacts, OutOfFold, read_bundle, save_weights, write_facts
 from cmil.calibration import Calibration
+from cmil.referral.conformal import fit_referral
+from cmil.referral.performance import referral_performance
+from cmil.referral.risk_coverage import aurc, risk_coverage
 from cmil.reporting.study_files import StudyFiles
 from cmil.settings import MilSettings
 from cmil.study_settings import StudySettings
-from cmil.validation import Questions, validate_scores
+from cmil.validation import Questions, cohorts_of, performance, validate_scores
+from cmil.validation_results import ValidationResults
 from cohorts.endpoints import Endpoint
 from cohorts.files import digest_of_file
 from cohorts.manifest import Cohort, Slide, SourceKind
@@ -80,6 +85,33 @@ def write_model(folder: Path) -> None:
     write_facts(facts, folder)
 
 
+def validated(predictions: pd.DataFrame) -> ValidationResults:
+    rule = fit_referral(
+        predictions[predictions["split"] == "development"], 0.5, miss_rate=0.2, false_alarm_rate=0.2
+    )
+    cohorts = dict(cohorts_of(predictions))
+    curves = [
+        risk_coverage(p["score"], p["label"], 0.5).assign(cohort=c) for c, p in cohorts.items()
+    ]
+    areas = [
+        {"cohort": c, **asdict(aurc(p["score"], p["label"], 0.5, np.random.default_rng(0), 50))}
+        for c, p in cohorts.items()
+    ]
+    return ValidationResults(
+        performance=performance(predictions, np.random.SeedSequence(0)),
+        tables=validate_scores(
+            predictions,
+            {"youden": 0.5, "sensitivity 0.95": 0.3},
+            np.random.SeedSequence(0),
+            Questions(prevalences=(0.1,), subgroups=("mycn",), samples=50),
+        ),
+        risk_coverage=pd.concat(curves, ignore_index=True),
+        risk_coverage_area=pd.DataFrame(areas),
+        referral_rule=rule,
+        referral=referral_performance(predictions, rule),
+    )
+
+
 @pytest.fixture(scope="session")
 def study_files(tmp_path_factory: pytest.TempPathFactory) -> StudyFiles:
     folder = tmp_path_factory.mktemp("reported")
@@ -93,7 +125,7 @@ def study_files(tmp_path_factory: pytest.TempPathFactory) -> StudyFiles:
         months=np.minimum(time, 40), died=(time <= 40).astype(int), age=random.uniform(1, 90, 120)
     )
     endpoints = {"overall survival": Endpoint(time="months", event="died")}
-    survival = SurvivalSettings(covariates=("age",))
+    survival = SurvivalSettings(covariates=("age",), bootstrap_samples=20)
     slides = tuple(
         Slide(f"{patient}-1", str(patient), Path("x"), SourceKind.FOLDER, None, row)
         for row, patient in enumerate(patients.index, start=2)
@@ -110,12 +142,7 @@ def study_files(tmp_path_factory: pytest.TempPathFactory) -> StudyFiles:
         bundle,
         predictions,
         pd.DataFrame([{"patient_id": s.patient_id, "state": "made"} for s in slides]),
-        validate_scores(
-            predictions,
-            {"youden": 0.5, "sensitivity 0.95": 0.3},
-            np.random.SeedSequence(0),
-            Questions(prevalences=(0.1,), subgroups=("mycn",), samples=50),
-        ),
+        validated(predictions),
         analyse(predictions, patients, endpoints, survival, folder / "survival", "cohort-1"),
         lock="1f" * 32,
     )

@@ -46,7 +46,7 @@ def page(written: Path) -> Page:
 def test_numbers_of_every_cohort_are_in_page_and_pdf(
     study_files: StudyFiles, written: Path, page: Page
 ) -> None:
-    found = study_files.validation.discrimination
+    found = study_files.validation.tables.discrimination
     auc = found[found["measure"] == "auc"]
     document = "".join(p.extract_text() for p in PdfReader(written / "report.pdf").pages)
     document = "".join(document.split())
@@ -104,7 +104,7 @@ def test_figures_of_the_pdf_are_vectors_with_text(written: Path) -> None:
 
 def test_tables_hold_unrounded_numbers(study_files: StudyFiles, written: Path) -> None:
     read = pd.read_csv(written / "tables" / "discrimination.csv")
-    ours = study_files.validation.discrimination
+    ours = study_files.validation.tables.discrimination
     pd.testing.assert_series_equal(read["value"], ours["value"], check_exact=False, rtol=1e-12)
 
 
