@@ -1,0 +1,1 @@
+"""Commands of the command line: each parses, calls one function, and prints."""

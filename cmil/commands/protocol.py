@@ -1,0 +1,190 @@
+"""Audit, lock, validate, recalibrate and report."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cmil.commands.options import (
+    Bags,
+    Json,
+    Manifest,
+    Model,
+    Out,
+    Predictions,
+    StudyFile,
+    Threads,
+    Weights,
+    exit_if_failed,
+    open_study,
+    refuse_alone,
+    use_threads,
+)
+
+if TYPE_CHECKING:
+    from cmil.study import Study
+
+
+def audit(
+    out: Out,
+    study: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[STUDY.toml]",
+            help="The study's settings; with --model, the lock has them.",
+            show_default=False,
+        ),
+    ] = None,
+    cohort: Manifest = None,
+    bags: Bags = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Locked bundle under which --cohort is to be opened."),
+    ] = None,
+    skip_images: Annotated[
+        bool, typer.Option("--skip-images", help="Do not read the images: no copies are sought.")
+    ] = False,
+) -> None:
+    """Look for what would spoil a study, before training and before validation, as one page."""
+    from cmil.protocol.audit_page import findings_text, write_audit
+    from cmil.protocol.audits import audit_study
+    from cohorts.errors import DataError, SettingsError
+
+    if model and cohort and not study:
+        from cmil.protocol.external import external_study
+        from cmil.protocol.lock import verify_lock
+
+        opened: Study = external_study(verify_lock(model), model, cohort, out, bags=bags)
+    elif study and not model:
+        opened = open_study(study, out, cohort, bags=bags)
+    else:
+        raise SettingsError("name a STUDY.toml, or --model and --cohort")
+    found = audit_study(opened, images=not skip_images)
+    print(findings_text(found))
+    print(write_audit(found, out / "audit", opened.settings.title))
+    if found.blocking:
+        raise DataError("\n".join(found.blocking))
+
+
+def lock(
+    study: StudyFile,
+    out: Out,
+    cohort: Manifest = None,
+    bags: Bags = None,
+    model: Model = None,
+    sensitivity: Annotated[
+        float | None, typer.Option(help="Also lock the threshold that reaches it in development.")
+    ] = None,
+    specificity: Annotated[
+        float | None, typer.Option(help="Also lock the threshold that reaches it in development.")
+    ] = None,
+    cost: Annotated[
+        tuple[float, float, float] | None,
+        typer.Option(
+            metavar="MISSED FALSE PREVALENCE",
+            help="Also lock the threshold of least expected cost: of a missed metastasis, of a "
+            "false alarm, at a prevalence.",
+        ),
+    ] = None,
+) -> None:
+    """Freeze model, thresholds, cut-point and preprocessing before an external cohort is opened."""
+    from cmil.protocol.freeze import ThresholdRules, lock_study
+    from cmil.validation.thresholds import Cost
+
+    opened = open_study(study, out, cohort, bags=bags, model=model)
+    rules = ThresholdRules(sensitivity, specificity, Cost(*cost) if cost else None)
+    locked = lock_study(opened, rules)
+    print(f"{opened.model / 'lock.json'}: {locked.digest}")
+
+
+def validate(
+    out: Out,
+    study: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[STUDY.toml]",
+            help="The study's settings; with --model, the lock has them.",
+            show_default=False,
+        ),
+    ] = None,
+    cohort: Manifest = None,
+    predictions: Predictions = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Locked bundle under which --cohort is opened."),
+    ] = None,
+    bags: Bags = None,
+    weights: Weights = None,
+    ratings: Annotated[
+        Path | None, typer.Option(metavar="CSV", help="What readers said of the patients.")
+    ] = None,
+    threshold: Annotated[float | None, typer.Option(hidden=True)] = None,
+    threads: Threads = None,
+    as_json: Json = False,
+) -> None:
+    """Evaluate the frozen score and decision; with --model, an external cohort under its lock."""
+    from cmil.results_table import validation_json, validation_text
+    from cohorts.errors import SettingsError
+
+    if threshold is not None:
+        raise SettingsError(
+            "no threshold is chosen at validation time: it is fitted in development and locked; "
+            "drop --threshold"
+        )
+    use_threads(threads)
+    failed: Sequence[str] = ()
+    if model:
+        from cmil.protocol.opening import validate_external
+
+        if study or not cohort:
+            raise SettingsError(
+                "--model opens the external cohort that --cohort names, with the settings of the "
+                f"lock; {'drop the study file' if study else 'add --cohort'}"
+            )
+        done = validate_external(
+            model,
+            cohort,
+            out,
+            bags=bags,
+            predictions=predictions,
+            weights=weights,
+            ratings=ratings,
+        )
+        results, failed = done.results, done.failed
+        print(f"opening {done.entry.number}, lock {done.entry.lock}", file=sys.stderr)
+    else:
+        from cmil.validation_stage import validate_scores
+
+        if not study:
+            raise SettingsError("name a STUDY.toml, or --model and --cohort")
+        refuse_alone("--weights", weights is not None, "--model", of_given=False)
+        refuse_alone("--ratings", ratings is not None, "--model", of_given=False)
+        results = validate_scores(
+            open_study(study, out, cohort, bags=bags, predictions=predictions)
+        )
+    print(validation_json(results) if as_json else validation_text(results))
+    exit_if_failed(failed)
+
+
+def recalibrate(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of a cmil validate --model.")],
+    model: Annotated[Path, typer.Option(metavar="DIR", help="The bundle it was opened under.")],
+) -> None:
+    """Report what recalibration at each external centre would do, beside the locked score."""
+    from cmil.protocol.recalibration import recalibrate_external
+
+    print(recalibrate_external(model, out).to_string(index=False))
+
+
+def report(
+    study: StudyFile,
+    out: Out,
+    cohort: Manifest = None,
+) -> None:
+    """Write the study's report, with TRIPOD+AI and STARD-AI filled in from its files."""
+    from cmil.report_stage import report_study
+
+    report_study(open_study(study, out, cohort, None))
+    print(f"{out / 'report' / 'report.html'} and report.pdf, tables and figures beside it")
