@@ -13,12 +13,15 @@ INSTALLED := $(firstword $(wildcard $(VENV)/.dev-installed) $(VENV)/.run-install
 PACKAGES := cmil feature_extraction survival cohorts
 
 .DEFAULT_GOAL := help
-.PHONY: demo test lint types docs bench clean help
+.PHONY: demo test coverage lint types docs bench clean help
 
 demo: $(INSTALLED) ## draw a simulated study, run it, write demo/index.html
 	$(BIN)/cmil demo --out demo
 
-test: $(VENV)/.dev-installed ## run the tests and print coverage
+test: $(VENV)/.dev-installed ## run the tests
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+coverage: $(VENV)/.dev-installed ## run the tests and print coverage, which takes half as long again
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(PACKAGES:%=--cov=%) --cov-report=term
 
 lint: $(VENV)/.dev-installed ## check style, format, import directions and types

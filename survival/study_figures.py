@@ -37,6 +37,7 @@ def write_figures(results: SurvivalResults, folder: Path) -> list[Path]:
         for suffix in _SUFFIXES:
             paths.append(folder / f"{unique}.{suffix}")
             write_figure(figure, paths[-1])
+            figure.set_layout_engine("none")  # the second file takes the places of the first
     return paths
 
 

@@ -45,6 +45,7 @@ attention_width = 8
 samples = 50
 
 [survival]
+bootstrap_samples = 20
 covariates = ["age_months"]
 """
 

@@ -46,6 +46,8 @@ def drawn_as(figure: Figure, kind: str, provenance: str) -> bytes:
     )
     with rc_context({"svg.fonttype": "none", "pdf.fonttype": 42, "svg.hashsalt": figure.name}):
         figure.drawing.savefig(file, format=kind, metadata=metadata)
+    # What was laid out once need not be for the next file, and stands at the same places.
+    figure.drawing.set_layout_engine("none")
     return file.getvalue()
 
 
