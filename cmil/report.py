@@ -79,7 +79,7 @@ def write_report(
     predictions = read_predictions(out / "predictions.csv")
     bundle = read_bundle(out / "model")
     survival = read_results(out / "survival") if endpoints else None
-    _check_one_model(bundle, predictions, survival)
+    check_one_model(bundle, predictions, survival)
     results = performance(predictions, np.random.SeedSequence(bundle.facts.seed))
     slides = pd.read_csv(out / "bags" / "slides.csv", dtype=str, keep_default_na=False)
     explained = None
@@ -203,9 +203,16 @@ def median_text(median: float, ci_low: float, ci_high: float) -> str:
     return f"{middle} ({low} to {high})"
 
 
-def _check_one_model(
+def check_one_model(
     bundle: ModelBundle, predictions: pd.DataFrame, survival: SurvivalResults | None
 ) -> None:
+    """Refuse predictions or a cut-point of another model than the bundle.
+
+    Raises
+    ------
+    DataError
+        Naming the command that makes them anew.
+    """
     if (predictions["model_digest"] != bundle.digest).any():
         raise DataError('"predictions.csv" is of another model than "model"; run cmil predict')
     if survival and survival.cutpoint.model_digest != bundle.digest:

@@ -5,7 +5,6 @@ from pathlib import Path
 import pandas as pd
 
 from cmil.study import Study
-from cohorts.errors import DataError
 
 
 def report_study(study: Study) -> list[Path]:
@@ -27,6 +26,7 @@ def report_study(study: Study) -> list[Path]:
     from cmil.bundle import read_bundle
     from cmil.prediction import read_predictions
     from cmil.protocol.lock import LOCK, verify_lock
+    from cmil.report import check_one_model
     from cmil.reporting.study_files import StudyFiles
     from cmil.reporting.study_report import write_study_report
     from cmil.validation_results import read_validation
@@ -35,10 +35,7 @@ def report_study(study: Study) -> list[Path]:
     study.refuse_other_tasks("report")
     bundle, predictions = read_bundle(study.model), read_predictions(study.predictions)
     survival = read_results(study.out / "survival") if study.settings.cohort.endpoints else None
-    if (predictions["model_digest"] != bundle.digest).any():
-        raise DataError(f'"{study.predictions}" is of another model than "{study.model}"')
-    if survival and survival.cutpoint.model_digest != bundle.digest:
-        raise DataError('the cut-point is of another model than "model"; run cmil survival')
+    check_one_model(bundle, predictions, survival)
     slides = study.out / "bags" / "slides.csv"
     files = StudyFiles(
         study.settings,

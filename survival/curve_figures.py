@@ -18,6 +18,7 @@ from survival.cutpoint import CutPoint, groups_of
 from survival.figure_style import COLOURS, GRID, INK, LINES
 from survival.print_numbers import estimate_text, p_text
 from survival.results import SurvivalResults
+from survival.risk_table import draw_legend_above, draw_numbers_at_risk
 from survival.study.plan import GROUP_COLOURS, GROUP_LABELS
 from survival.study.stratum import HIGH_LOW
 
@@ -149,10 +150,18 @@ def plot_kaplan_meier(
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(axis="y", color=GRID, linewidth=0.6)
     ax.set_axisbelow(True)
-    _draw_legend([_legend_label(label) for label in text.labels.values()], ax)
+    names = list(text.labels.values())
+    draw_legend_above(_legend_columns([_legend_label(name) for name in names]), ax)
     if text.statement:
         _draw_statement(text.statement, _free_corner(curves, end), ax)
-    _draw_numbers(at_risk, text, risk_ax)
+    draw_numbers_at_risk(
+        at_risk,
+        list(text.labels),
+        [_wrapped(name) for name in names],
+        text.colours,
+        "Number at risk",
+        risk_ax,
+    )
     return ax
 
 
@@ -180,22 +189,6 @@ def _draw_curve(curve: pd.DataFrame, style: Any, colour: str, label: str, ax: "A
         markersize=5 if many else 7,
         markeredgewidth=0.6 if many else 1.0,
     )
-
-
-def _draw_legend(labels: list[str], ax: "Axes") -> None:
-    legend = ax.legend(
-        loc="lower left",
-        bbox_to_anchor=(-0.01, 1.0),
-        ncols=_legend_columns(labels),
-        frameon=False,
-        fontsize=9,
-        handlelength=2.6,
-        columnspacing=1.6,
-        labelspacing=0.35,
-        borderaxespad=0.1,
-    )
-    for entry in legend.get_texts():
-        entry.set(color=INK, parse_math=False)
 
 
 def _legend_label(label: str) -> str:
@@ -245,30 +238,6 @@ def _draw_statement(statement: str, corner: tuple[str, str], ax: "Axes") -> None
         parse_math=False,
         bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 2},
     )
-
-
-def _draw_numbers(at_risk: pd.DataFrame, text: CurveText, ax: "Axes") -> None:
-    wrapped = [_wrapped(label) for label in text.labels.values()]
-    heights = np.array([label.count("\n") + 1 for label in wrapped])
-    rows = np.cumsum(heights) - heights / 2
-    for place, (row, group) in enumerate(zip(rows, text.labels, strict=True)):
-        counts = at_risk[at_risk["group"] == group]
-        for time, count in zip(counts["time"], counts["n_risk"], strict=True):
-            ax.text(time, row, f"{count}", ha="center", va="center", fontsize=9, color=INK)
-        ax.plot(
-            [-0.016, -0.016],
-            [row - 0.36, row + 0.36],
-            transform=ax.get_yaxis_transform(),
-            color=text.colours[place],
-            linewidth=3,
-            solid_capstyle="butt",
-            clip_on=False,
-        )
-    ax.set(ylim=(heights.sum(), 0), yticks=rows)
-    ax.set_yticklabels(wrapped, fontsize=9, color=INK, va="center", parse_math=False)
-    ax.set_title("Number at risk", loc="left", fontsize=9, pad=3)
-    ax.tick_params(length=0, labelbottom=False, pad=11)
-    ax.spines[:].set_visible(False)
 
 
 def _wrapped(label: str) -> str:

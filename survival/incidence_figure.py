@@ -12,6 +12,7 @@ from cohorts.errors import SettingsError
 from survival.competing_analysis import CompetingRisks
 from survival.figure_style import COLOURS, GRID, INK, LINES
 from survival.print_numbers import NOT_ESTIMABLE, p_text
+from survival.risk_table import draw_legend_above, draw_numbers_at_risk
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -111,7 +112,8 @@ def plot_incidence(
     ax.set_axisbelow(True)
     _draw_legend(labels, colours, events, ax)
     _draw_tests(results.gray, ax)
-    _draw_numbers(at_risk, labels, colours, risk_ax)
+    title = "Number at risk, free of any event"
+    draw_numbers_at_risk(at_risk, list(labels), list(labels.values()), colours, title, risk_ax)
     return ax
 
 
@@ -146,21 +148,7 @@ def _draw_legend(
         lower = Line2D([], [], color=INK, lw=1.5 if event else 0, ls=style or "-")
         entries += [(upper, group or ""), (lower, event or "")]
     handles, names = zip(*entries, strict=True)
-    legend = ax.legend(
-        handles,
-        names,
-        loc="lower left",
-        bbox_to_anchor=(-0.01, 1.0),
-        ncols=len(entries) // 2,
-        frameon=False,
-        fontsize=9,
-        handlelength=2.6,
-        columnspacing=1.6,
-        labelspacing=0.35,
-        borderaxespad=0.1,
-    )
-    for entry in legend.get_texts():
-        entry.set(color=INK, parse_math=False)
+    draw_legend_above(len(entries) // 2, ax, handles, names)
 
 
 def _draw_tests(gray: pd.DataFrame, ax: "Axes") -> None:
@@ -183,27 +171,3 @@ def _draw_tests(gray: pd.DataFrame, ax: "Axes") -> None:
 def _test_text(test: "pd.Series") -> str:
     p = float(test["p"])
     return f"{test['event']}: {NOT_ESTIMABLE if np.isnan(p) else f'p {p_text(p)}'}"
-
-
-def _draw_numbers(
-    at_risk: pd.DataFrame, labels: Mapping[str, str], colours: Sequence[str], ax: "Axes"
-) -> None:
-    names: Sequence[str] = list(labels.values())
-    for row, group in enumerate(labels):
-        counts = at_risk[at_risk["group"] == group]
-        for time, count in zip(counts["time"], counts["n_risk"], strict=True):
-            ax.text(time, row, f"{count}", ha="center", va="center", fontsize=9, color=INK)
-        ax.plot(
-            [-0.016, -0.016],
-            [row - 0.36, row + 0.36],
-            transform=ax.get_yaxis_transform(),
-            color=colours[row],
-            linewidth=3,
-            solid_capstyle="butt",
-            clip_on=False,
-        )
-    ax.set(ylim=(len(names) - 0.5, -0.5), yticks=range(len(names)))
-    ax.set_yticklabels(names, fontsize=9, color=INK, va="center", parse_math=False)
-    ax.set_title("Number at risk, free of any event", loc="left", fontsize=9, pad=3)
-    ax.tick_params(length=0, labelbottom=False, pad=11)
-    ax.spines[:].set_visible(False)

@@ -16,6 +16,14 @@ StudyFile = Annotated[
     Path, typer.Argument(metavar="STUDY.toml", help="The study's settings.", show_default=False)
 ]
 
+StudyUnlessLocked = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="[STUDY.toml]",
+        help="The study's settings; with --model, the lock has them.",
+        show_default=False,
+    ),
+]
 Out = Annotated[
     Path, typer.Option(metavar="DIR", help="Folder of all results.", show_default=False)
 ]

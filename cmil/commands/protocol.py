@@ -15,6 +15,7 @@ from cmil.commands.options import (
     Out,
     Predictions,
     StudyFile,
+    StudyUnlessLocked,
     Threads,
     Weights,
     exit_if_failed,
@@ -29,14 +30,7 @@ if TYPE_CHECKING:
 
 def audit(
     out: Out,
-    study: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="[STUDY.toml]",
-            help="The study's settings; with --model, the lock has them.",
-            show_default=False,
-        ),
-    ] = None,
+    study: StudyUnlessLocked = None,
     cohort: Manifest = None,
     bags: Bags = None,
     model: Annotated[
@@ -101,14 +95,7 @@ def lock(
 
 def validate(
     out: Out,
-    study: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="[STUDY.toml]",
-            help="The study's settings; with --model, the lock has them.",
-            show_default=False,
-        ),
-    ] = None,
+    study: StudyUnlessLocked = None,
     cohort: Manifest = None,
     predictions: Predictions = None,
     model: Annotated[

@@ -3,12 +3,11 @@
 import io
 from pathlib import Path
 
-from matplotlib import rc_context
-
 from cmil.reporting.contents import Figure, Report
 from cmil.reporting.page import report_page
 from cmil.reporting.pdf import report_pdf
 from cohorts.files import whole_file, write_text
+from survival.figure_file import save_figure
 
 
 def write_report_files(report: Report, folder: Path) -> list[Path]:
@@ -39,19 +38,15 @@ def write_report_files(report: Report, folder: Path) -> list[Path]:
 def drawn_as(figure: Figure, kind: str, provenance: str) -> bytes:
     """Give a figure as the bytes of an SVG or PDF file; its metadata say where it comes from."""
     file = io.BytesIO()
-    metadata: dict[str, str | None] = (
-        {"Date": None, "Title": figure.description}
-        if kind == "svg"
-        else {"CreationDate": None, "Title": figure.description, "Subject": provenance}
-    )
-    with rc_context({"svg.fonttype": "none", "pdf.fonttype": 42, "svg.hashsalt": figure.name}):
-        figure.drawing.savefig(file, format=kind, metadata=metadata)
+    metadata = {"Title": figure.description}
+    if kind == "pdf":
+        metadata["Subject"] = provenance
+    save_figure(figure.drawing, file, kind, figure.name, metadata)
     # What was laid out once need not be for the next file, and stands at the same places.
     figure.drawing.set_layout_engine("none")
     return file.getvalue()
 
 
 def _write_bytes(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as partial:
         partial.write_bytes(content)

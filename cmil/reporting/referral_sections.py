@@ -8,6 +8,7 @@ from cmil.readers.figures import readers_figure
 from cmil.referral.figures import detection_figure, risk_coverage_figure, stability_figure
 from cmil.reporting.contents import Figure, Section, Table
 from cmil.reporting.study_files import StudyFiles
+from cmil.reporting.words import as_text
 
 _MOST_FLIPS = 0.05
 """Share of decisions that may change with other patches of the same smear."""
@@ -111,13 +112,7 @@ def _readers(study: StudyFiles) -> Sequence[Section]:
 
 
 def _table(name: str, caption: str, table: pd.DataFrame) -> Table:
-    return Table(name, caption, table, table.map(_text).rename(columns=_heading))
-
-
-def _text(value: object) -> str:
-    if isinstance(value, float):
-        return "" if pd.isna(value) else f"{value:.3g}"
-    return str(value)
+    return Table(name, caption, table, table.map(as_text, missing="").rename(columns=_heading))
 
 
 def _heading(name: str) -> str:

@@ -6,7 +6,7 @@ import pandas as pd
 
 from cmil.reporting.contents import Figure, Section, Table
 from cmil.reporting.study_files import StudyFiles
-from cmil.reporting.words import file_name, intervals
+from cmil.reporting.words import as_text, file_name, intervals
 from survival import SurvivalResults, group_figure, hazard_ratio_figure
 from survival.print_numbers import NOT_ESTIMABLE, p_value
 
@@ -75,7 +75,7 @@ def _further(survival: SurvivalResults, endpoint: str) -> Sequence[Table]:
         if name in survival.further:
             table = _of(survival.further[name], endpoint)
             if len(table):
-                shown = table.drop(columns="endpoint").map(_text)
+                shown = table.drop(columns="endpoint").map(as_text, missing=NOT_ESTIMABLE)
                 parts.append(
                     Table(file_name(f"{name}-{endpoint}"), f"{caption} {endpoint}.", table, shown)
                 )
@@ -101,15 +101,9 @@ def _ratios(survival: SurvivalResults, endpoint: str) -> Table:
 
 def _medians(survival: SurvivalResults, endpoint: str) -> Table:
     medians = _of(survival.medians, endpoint)
-    shown = medians.map(_text)
+    shown = medians.map(as_text, missing=NOT_ESTIMABLE)
     return Table(file_name(f"medians-{endpoint}"), f"Median times of {endpoint}.", medians, shown)
 
 
 def _of(table: pd.DataFrame, endpoint: str) -> pd.DataFrame:
     return table[table["endpoint"] == endpoint]
-
-
-def _text(value: object) -> str:
-    if isinstance(value, float):
-        return NOT_ESTIMABLE if pd.isna(value) else f"{value:.3g}"
-    return str(value)
