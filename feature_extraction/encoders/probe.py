@@ -64,3 +64,28 @@ def lowest_cosine(exact: NDArray[np.float32], vectors: NDArray[np.float32]) -> f
     same = np.array_equal(exact, vectors)  # also where an encoder gives all images one vector
     cosines = np.divide(products, lengths, out=np.full(len(exact), float(same)), where=lengths > 0)
     return float(np.clip(cosines, -1, 1).min())
+
+
+def cosine_to_expect(exact: NDArray[np.float32], vectors: NDArray[np.float32]) -> float:
+    """Lowest cosine that other images have to expect: above `lowest_cosine` only by chance.
+
+    A few drawn images do not hold the least lucky one. So the largest of their moves is taken to
+    befall the embedding nearest to the mean, at the worst angle: sin(angle) = move / length.
+
+    Parameters
+    ----------
+    exact, vectors
+        (N, D)
+
+    Returns
+    -------
+    0 to 1; 0 where a vector is not finite
+    """
+    lengths = np.linalg.norm(exact - exact.mean(axis=0, dtype=np.float64), axis=1)
+    moves = np.linalg.norm(vectors.astype(np.float64) - exact, axis=1)
+    if not np.isfinite(moves).all():
+        return 0.0
+    if not moves.any():
+        return 1.0
+    sine = moves.max() / lengths.min() if lengths.min() > 0 else np.inf
+    return float(np.sqrt(max(0.0, 1 - sine**2)))

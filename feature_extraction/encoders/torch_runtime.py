@@ -1,6 +1,8 @@
 """Run a network in torch, on the CPU or a GPU."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import Any, cast
 
 import numpy as np
@@ -12,6 +14,9 @@ from feature_extraction.encoders.tracing import tracing_quietly
 
 # Convolutions of a few images leave their results in the cache for the next layer.
 _CPU_CHUNK = 8
+# Cores that work at images of their own need not wait for each other at every layer. Two batches
+# under way are at least eight chunks; larger machines give each stream several cores.
+_MOST_STREAMS = 8
 
 
 class TorchRuntime:
@@ -32,20 +37,23 @@ class TorchRuntime:
     ) -> None:
         self.precision = precision
         self.device = device
-        self.in_flight = 2 if device.type == "cuda" else 1
+        self.in_flight = 2
         # torch's stubs know `to` with a device or a memory format, not with both
         placed = cast("Any", network.eval())
         self._network = placed.to(device, memory_format=torch.channels_last)
         if device.type == "cuda":
             self._compile(example)
-        elif _is_convolutional(network):
-            self._freeze(example)
+        else:
+            if _is_convolutional(network):
+                self._freeze(example)
+            self._streams = _cpu_streams()
 
     def start(self, patches: Pixels) -> Callable[[], Vectors]:
-        """Start to embed a batch: on a GPU its copies and kernels are queued, not awaited."""
+        """Start to embed a batch, not awaiting it: on the CPU in streams, on a GPU as queued."""
         if self.device.type != "cuda":
-            vectors = self._embed(torch.from_numpy(patches))
-            return lambda: np.asarray(vectors.numpy())
+            chunks = torch.from_numpy(patches).split(_CPU_CHUNK)
+            started = [self._streams.submit(self._embed, chunk) for chunk in chunks]
+            return lambda: np.asarray(torch.cat([chunk.result() for chunk in started]).numpy())
         pinned = torch.from_numpy(patches).pin_memory()
         on_gpu = self._embed(pinned.to(self.device, non_blocking=True))
         host = torch.empty(on_gpu.shape, dtype=torch.float32, pin_memory=True)
@@ -60,12 +68,8 @@ class TorchRuntime:
         return collect
 
     def _embed(self, patches: Tensor) -> Tensor:
-        # At least an image for every thread of a large machine.
-        chunk = max(_CPU_CHUNK, torch.get_num_threads())
-        if self.device.type == "cuda":
-            chunk = len(patches)
         with torch.inference_mode(), self._autocast():
-            return torch.cat([self._network(part) for part in patches.split(chunk)])
+            return cast("Tensor", self._network(patches))
 
     def _autocast(self, *, cached: bool = True) -> torch.autocast:
         enabled = self.precision == "bfloat16"
@@ -100,6 +104,24 @@ class TorchRuntime:
                 return
         if moved <= (1e-3 if self.precision == "float32" else 5e-2):
             self._network = frozen
+
+
+def _cpu_streams() -> ThreadPoolExecutor:
+    """Give threads that share the cores torch may use, each with some of its own."""
+    cores = torch.get_num_threads()
+    streams = min(cores, _MOST_STREAMS)
+    pool = ThreadPoolExecutor(streams, thread_name_prefix="encoder")
+    all_there = Barrier(streams + 1)
+
+    def take_cores() -> None:
+        torch.set_num_threads(cores // streams)  # of this thread, and of threads yet to come
+        all_there.wait()
+
+    for _ in range(streams):
+        pool.submit(take_cores)
+    all_there.wait()
+    torch.set_num_threads(cores)  # so that threads yet to come get as many as before
+    return pool
 
 
 def _is_convolutional(network: nn.Module) -> bool:

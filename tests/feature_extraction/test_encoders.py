@@ -286,7 +286,7 @@ def test_stain_filters_see_the_light_the_patch_has(chosen: Choose, smear) -> Non
     assert encoder.drift is None
 
 
-def test_batches_keep_their_order_and_are_read_one_at_a_time(
+def test_batches_keep_their_order_and_are_read_no_further_than_one_ahead(
     chosen: Choose, patches: np.ndarray
 ) -> None:
     encoder = load_encoder(chosen(encoder="untrained:timm:test_resnet"))
@@ -301,7 +301,7 @@ def test_batches_keep_their_order_and_are_read_one_at_a_time(
     assert read == []
     for number, size in enumerate((2, 1, 3), start=1):
         np.testing.assert_array_equal(next(stream), encoder(patches[:size]))
-        assert len(read) == number
+        assert len(read) == min(number + 1, 3)
     assert next(stream, None) is None
 
 

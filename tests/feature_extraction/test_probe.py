@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from feature_extraction.encoders.probe import draw_probe, lowest_cosine
+from feature_extraction.encoders.probe import cosine_to_expect, draw_probe, lowest_cosine
 
 
 def test_probe_patches_are_the_same_everywhere_and_differ_from_each_other() -> None:
@@ -33,3 +35,22 @@ def test_vectors_without_information_do_not_pass() -> None:
     constant = np.ones((2, 2), dtype=np.float32)
     assert lowest_cosine(constant, constant) == 1
     assert lowest_cosine(constant, exact) == 0
+
+
+def test_the_cosine_to_expect_joins_the_largest_move_with_the_shortest_embedding() -> None:
+    """Centred, the exact vectors are (3, 0), (1, 0), (-4, 0); the first moves by 0.6."""
+    exact = np.array([[8, 7], [6, 7], [1, 7]], dtype=np.float32)
+    moved = exact + np.array([[0, 0.6], [0, 0], [0, 0.1]], dtype=np.float32)
+    assert lowest_cosine(exact, moved) == pytest.approx(3 / np.hypot(3, 0.6))
+    assert cosine_to_expect(exact, moved) == pytest.approx(0.8)
+    assert cosine_to_expect(exact, exact) == 1
+    assert cosine_to_expect(exact, 2 * exact) == 0
+    assert cosine_to_expect(exact, np.full((3, 2), np.inf, dtype=np.float32)) == 0
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0, 2))
+def test_no_cosine_is_below_the_one_to_expect(seed: int, spread: float) -> None:
+    random = np.random.default_rng(seed)
+    exact = random.normal(3, 1, (6, 4)).astype(np.float32)
+    moved = (exact + spread * random.normal(0, 1, exact.shape)).astype(np.float32)
+    assert cosine_to_expect(exact, moved) <= max(lowest_cosine(exact, moved), 0) + 1e-6
