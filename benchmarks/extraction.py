@@ -160,8 +160,8 @@ def seconds_of_encoder(encoder: Encoder, patches: int, batch: int) -> float:
 
 def stage(folder: Path, arguments: argparse.Namespace) -> pd.DataFrame:
     """Slide to bag against the encoder alone, in turns."""
-    write_slide(folder / "slide.tif", 3584)
-    write_cells(folder / "cells", 256)
+    write_slide(folder / "slide.tif", 7168)
+    write_cells(folder / "cells", 1024)
     sources = {
         "JPEG TIFF slide": (row_of(folder / "slide.tif", SourceKind.SLIDE), "fields"),
         "folder of JPEG cells": (row_of(folder / "cells", SourceKind.FOLDER), "cells"),

@@ -18,7 +18,7 @@ from feature_extraction.settings import ExtractionSettings
 from feature_extraction.sources import Canvas, Source
 from feature_extraction.sources.canvas import Rgb, padded_to_square, resized
 from feature_extraction.staining import glass_colour, stained_mask, stained_share
-from feature_extraction.units import Level0Px, PatchPx
+from feature_extraction.units import Level0Px
 
 if TYPE_CHECKING:
     from feature_extraction.coordinates import Coordinates
@@ -200,10 +200,8 @@ def _read_block(
 ) -> PatchBlock:
     patch_px = reading.settings.patch_px
     pixels = np.empty((len(coords), patch_px, patch_px, 3), dtype=np.uint8)
-    for position, (x, y) in enumerate(coords.tolist()):
-        pixels[position] = canvas.read_region(
-            Level0Px(x), Level0Px(y), geometry.side, PatchPx(patch_px)
-        )
+    for patch, (x, y) in zip(pixels, coords.tolist(), strict=True):
+        canvas.read_into(patch, Level0Px(x), Level0Px(y), geometry.side)
     return PatchBlock(
         image_index=np.full(len(coords), index, dtype=np.int32),
         coords=coords,

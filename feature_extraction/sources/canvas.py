@@ -60,6 +60,10 @@ class Canvas(Protocol):
     def read_region(self, x: Level0Px, y: Level0Px, side: Level0Px, out_px: PatchPx) -> Rgb:
         """Read the square with top-left (x, y), resampled to (out_px, out_px, 3)."""
 
+    def read_into(self, patch: Rgb, x: Level0Px, y: Level0Px, side: Level0Px) -> None:
+        """Read such a square into memory that is there, (out_px, out_px, 3)."""
+        patch[:] = self.read_region(x, y, side, PatchPx(len(patch)))
+
     def thumbnail(self, longest: int) -> Rgb:
         """Read the whole image, shrunk so that its longer side is at most `longest` px."""
 

@@ -94,7 +94,9 @@ class WsiDicomCanvas(PyramidCanvas):
         """Close the files."""
         self._slide.close()
 
-    def _read(self, level: int, x: float, y: float, width: int, height: int) -> Rgb:
+    def _read(
+        self, level: int, x: float, y: float, width: int, height: int, _into: Rgb | None = None
+    ) -> Rgb:
         # Levels are rounded to whole pixels: the last patch may end a pixel beyond them.
         whole_width, whole_height = self._sizes[level]
         width, height = min(width, whole_width), min(height, whole_height)

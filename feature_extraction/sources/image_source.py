@@ -11,7 +11,7 @@ from typing import Self
 
 from cohorts.errors import AccessError, ImageError
 from cohorts.manifest import IMAGE_SUFFIXES
-from feature_extraction.sources.canvas import IccState, Rgb, Source, resized, shrunk
+from feature_extraction.sources.canvas import Canvas, Rgb, Source, resized, shrunk
 from feature_extraction.sources.image_decoding import decode_image
 from feature_extraction.units import Level0Px, Mpp, PatchPx
 
@@ -88,7 +88,7 @@ class ImageSource:
         return ImageCanvas(self._files[index], self._names[index])
 
 
-class ImageCanvas:
+class ImageCanvas(Canvas):
     """A decoded image. Ordinary image formats state no trustworthy resolution, so `mpp` is None."""
 
     def __init__(self, path: Path, name: str) -> None:
@@ -106,11 +106,6 @@ class ImageCanvas:
         return None
 
     @property
-    def magnification(self) -> float | None:
-        """None: ordinary images state none."""
-        return None
-
-    @property
     def reader(self) -> str:
         """Ordinary images."""
         return "image"
@@ -119,11 +114,6 @@ class ImageCanvas:
     def colour_profile(self) -> bytes | None:
         """The ICC profile that the pixels still need to become sRGB."""
         return self._image.colour_profile
-
-    @property
-    def icc(self) -> IccState:
-        """The profile is left to whoever asks for its application."""
-        return "none" if self.colour_profile is None else "ignored"
 
     def read_region(self, x: Level0Px, y: Level0Px, side: Level0Px, out_px: PatchPx) -> Rgb:
         """Cut the square out and resample it."""
@@ -134,13 +124,6 @@ class ImageCanvas:
         return shrunk(self._image.pixels, longest)
 
     def close(self) -> None:
-        """Nothing stays open."""
-
-    def __enter__(self) -> Self:
-        """Give the decoded image."""
-        return self
-
-    def __exit__(self, *exc: object) -> None:
         """Nothing stays open."""
 
 

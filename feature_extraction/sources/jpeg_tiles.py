@@ -6,7 +6,7 @@ to OpenSlide's on opening.
 
 import os
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Self
@@ -18,7 +18,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from feature_extraction.sources.canvas import Rgb
-from feature_extraction.sources.tile_grid import TileCache, TileGrid
+from feature_extraction.sources.tile_grid import Decode, TileCache, TileGrid
 
 # What tifffile raises on tags that are damaged.
 TIFF_ERRORS = (
@@ -96,7 +96,11 @@ def segment_size(page: tifffile.TiffPage) -> tuple[int, int]:
 
 
 def decode_jpeg(
-    tile: bytes, tables: bytes | None, photometric: int, largest: tuple[int, int]
+    tile: bytes,
+    tables: bytes | None,
+    photometric: int,
+    largest: tuple[int, int],
+    into: Rgb | None = None,
 ) -> NDArray[np.uint8]:
     """Decode a JPEG tile of a TIFF.
 
@@ -114,6 +118,8 @@ def decode_jpeg(
         Value of the tag PhotometricInterpretation: RGB, YCbCr, or anything else for grey.
     largest
         Height and width beyond which nothing is decoded.
+    into
+        Memory of that size for the pixels; without it, memory of its own.
 
     Returns
     -------
@@ -129,12 +135,12 @@ def decode_jpeg(
     is_colour = photometric in {_RGB, _YCBCR}
     marker = b"\xff\xee\x00\x0eAdobe\x00\x64\0\0\0\0" + bytes([photometric == _YCBCR])
     header = b"\xff\xd8" + (marker if is_colour else b"") + (tables[2:-2] if tables else b"")
-    pixels = np.empty((*largest, 3), dtype=np.uint8)
+    pixels = np.empty((*largest, 3), dtype=np.uint8) if into is None else into
     decoded = simplejpeg.decode_jpeg(header + tile[2:], "RGB", buffer=pixels)
     return np.asarray(decoded, dtype=np.uint8)
 
 
-def jpeg_decoder(page: tifffile.TiffPage, file: OpenBytes) -> Callable[[int], Rgb] | None:
+def jpeg_decoder(page: tifffile.TiffPage, file: OpenBytes) -> Decode | None:
     """Give what decodes tile or strip `index` of a page, or None if these are not 8-bit JPEG.
 
     The decoder raises AbsentTileError for a tile the scanner left out, and ValueError for a
@@ -150,11 +156,11 @@ def jpeg_decoder(page: tifffile.TiffPage, file: OpenBytes) -> Callable[[int], Rg
     (width, height), (whole_width, whole_height) = segment_size(page), _size_of(page)
     across = -(-whole_width // width)
 
-    def decode(index: int) -> Rgb:
+    def decode(index: int, into: Rgb | None) -> Rgb:
         if not counts[index]:
             raise AbsentTileError
         encoded = file.read(int(offsets[index]), int(counts[index]))
-        tile = decode_jpeg(encoded, tables, photometric, (height, width))
+        tile = decode_jpeg(encoded, tables, photometric, (height, width), into)
         # At the level's edge a tile may be cut off, but not within the level.
         rows = min(height, whole_height - index // across * height)
         columns = min(width, whole_width - index % across * width)
@@ -183,12 +189,14 @@ class JpegLevels:
         """Which levels are read tile by tile."""
         return tuple(self._grids)
 
-    def read(self, level: int, x: float, y: float, width: int, height: int) -> Rgb | None:
+    def read(
+        self, level: int, x: float, y: float, width: int, height: int, into: Rgb | None = None
+    ) -> Rgb | None:
         """Read a region of a level, or None where OpenSlide has to: at the edge, over a gap."""
         if level not in self._grids:
             return None
         try:
-            return self._grids[level].read(x, y, width, height)
+            return self._grids[level].read(x, y, width, height, into)
         except (AbsentTileError, IndexError):
             return None
 

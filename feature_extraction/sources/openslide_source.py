@@ -69,8 +69,10 @@ class OpenSlideCanvas(PyramidCanvas):
         self._tiles.close()
         self._slide.close()
 
-    def _read(self, level: int, x: float, y: float, width: int, height: int) -> Rgb:
-        region = self._tiles.read(level, x, y, width, height)
+    def _read(
+        self, level: int, x: float, y: float, width: int, height: int, into: Rgb | None = None
+    ) -> Rgb:
+        region = self._tiles.read(level, x, y, width, height, into)
         return self._read_by_openslide(level, x, y, width, height) if region is None else region
 
     def _read_by_openslide(self, level: int, x: float, y: float, width: int, height: int) -> Rgb:

@@ -4,6 +4,8 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar
 
+import numpy as np
+
 from feature_extraction.sources.canvas import (
     Canvas,
     Rgb,
@@ -31,8 +33,13 @@ class PyramidCanvas(Canvas):
         self._downsamples = tuple((width / w + height / h) / 2 for w, h in self._sizes)
 
     @abstractmethod
-    def _read(self, level: int, x: float, y: float, width: int, height: int) -> Rgb:
-        """Read a region of a level, (height, width, 3); x and y are in px of that level."""
+    def _read(
+        self, level: int, x: float, y: float, width: int, height: int, into: Rgb | None = None
+    ) -> Rgb:
+        """Read a region of a level, (height, width, 3); x and y are in px of that level.
+
+        A reader that can puts it `into` memory of that shape; others give memory of their own.
+        """
 
     @property
     def dimensions(self) -> tuple[int, int]:
@@ -41,14 +48,22 @@ class PyramidCanvas(Canvas):
 
     def read_region(self, x: Level0Px, y: Level0Px, side: Level0Px, out_px: PatchPx) -> Rgb:
         """Read from the coarsest level that is still fine enough, then shrink the rest."""
-        level = self._coarsest_level(side / out_px)
+        patch = np.empty((out_px, out_px, 3), dtype=np.uint8)
+        self.read_into(patch, x, y, side)
+        return patch
+
+    def read_into(self, patch: Rgb, x: Level0Px, y: Level0Px, side: Level0Px) -> None:
+        """Decode into the patch itself where nothing is left to shrink."""
+        level = self._coarsest_level(side / len(patch))
         downsample = self._downsamples[level]
         at_level = max(1, round(side / downsample))
+        into = patch if at_level == len(patch) else None
         try:
-            region = self._read(level, x / downsample, y / downsample, at_level, at_level)
+            region = self._read(level, x / downsample, y / downsample, at_level, at_level, into)
         except self._decoding_errors as error:
             raise unreadable(self._name, x, y, error) from error
-        return resized(region, out_px, out_px)
+        if region is not patch:
+            patch[:] = resized(region, len(patch), len(patch))
 
     def thumbnail(self, longest: int) -> Rgb:
         """Shrink the coarsest level that is still fine enough, strip by strip where it is large."""

@@ -16,7 +16,7 @@ from feature_extraction.sources.jpeg_tiles import (
     segment_size,
 )
 from feature_extraction.sources.sample_depth import TWELVE_BITS, bits_held, high_byte
-from feature_extraction.sources.tile_grid import TileCache, TileGrid
+from feature_extraction.sources.tile_grid import Decode, TileCache, TileGrid
 
 # A tile or strip is decoded whole. Slides have tiles of 0.1 to 17 million pixels.
 MAX_SEGMENT_PIXELS = 64_000_000
@@ -113,7 +113,7 @@ def tile_grid(
     tile, _, samples = _pieces(page, file)
     colours = Colours.of(page, held)
 
-    def decode(index: int) -> Rgb:
+    def decode(index: int, _into: Rgb | None) -> Rgb:
         return as_rgb(samples(index), colours)
 
     if _can_be_cut_anywhere(page):
@@ -218,14 +218,12 @@ def _uncompressed(page: tifffile.TiffPage, file: OpenBytes, rows: int) -> Callab
     return decode
 
 
-def _white_where_absent(
-    decode: Callable[[int], Rgb], tile: tuple[int, int]
-) -> Callable[[int], Rgb]:
+def _white_where_absent(decode: Decode, tile: tuple[int, int]) -> Decode:
     """Show a tile that was left out as the glass it stands for."""
 
-    def decode_or_white(index: int) -> Rgb:
+    def decode_or_white(index: int, into: Rgb | None) -> Rgb:
         try:
-            return decode(index)
+            return decode(index, into)
         except AbsentTileError:
             return np.full((tile[1], tile[0], 3), 255, dtype=np.uint8)
 

@@ -71,12 +71,14 @@ class TiffCanvas(PyramidCanvas):
         """Close the file."""
         self._file.close()
 
-    def _read(self, level: int, x: float, y: float, width: int, height: int) -> Rgb:
+    def _read(
+        self, level: int, x: float, y: float, width: int, height: int, into: Rgb | None = None
+    ) -> Rgb:
         grid = self._grids[level]
         # Levels are rounded to whole pixels: the last patch may end a pixel beyond them.
         width, height = min(width, grid.width), min(height, grid.height)
         x, y = min(x, grid.width - width), min(y, grid.height - height)
-        return grid.read(x, y, width, height)
+        return grid.read(x, y, width, height, into)
 
 
 def is_misread_by_openslide(path: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from threading import Lock
 
 import cv2
@@ -12,6 +13,12 @@ from feature_extraction.sources.canvas import Rgb
 # A row of 0.5 mpp patches across a slide of 100,000 px touches three rows of 256 px tiles, 230 MB:
 # what it shares with the row above is still there.
 CACHE_BYTES = 256 * 2**20
+
+Decode = Callable[[int, Rgb | None], Rgb]
+"""Give tile `index`, (height, width, 3) uint8, cut off at the level's edge or not.
+
+It may be put into the second argument, of a whole tile's shape, or into memory of its own.
+"""
 
 
 class TileCache:
@@ -62,7 +69,7 @@ class TileGrid:
     tile
         Width and height of a tile in px.
     decode
-        Gives tile `index`, (height, width, 3) uint8; it may be cut off at the level's edge.
+        Gives a tile.
     cache
         Shared by the levels of a slide.
     level
@@ -73,7 +80,7 @@ class TileGrid:
         self,
         size: tuple[int, int],
         tile: tuple[int, int],
-        decode: Callable[[int], Rgb],
+        decode: Decode,
         cache: TileCache,
         level: int,
     ) -> None:
@@ -90,10 +97,10 @@ class TileGrid:
         columns = range(x // self._tile[0], (x + width - 1) // self._tile[0] + 1)
         return [row * across + column for row in rows for column in columns]
 
-    def read(self, x: float, y: float, width: int, height: int) -> Rgb:
-        """Read a region, (height, width, 3).
+    def read(self, x: float, y: float, width: int, height: int, into: Rgb | None = None) -> Rgb:
+        """Read a region, (height, width, 3), into memory of that shape if it is given.
 
-        A corner between pixels is interpolated, as OpenSlide does.
+        A corner between pixels is interpolated, as OpenSlide does; then the memory is another.
 
         Raises
         ------
@@ -102,16 +109,21 @@ class TileGrid:
         """
         left, top = int(x), int(y)
         extra = int(x > left or y > top)
-        region = self._read_pixels(left, top, width + extra, height + extra)
+        memory = None if extra else into
+        region = self._read_pixels(left, top, width + extra, height + extra, memory)
         if not extra:
             return region
         centre = ((width - 1) / 2 + x - left, (height - 1) / 2 + y - top)
         return np.asarray(cv2.getRectSubPix(region, (width, height), centre), dtype=np.uint8)
 
-    def _read_pixels(self, x: int, y: int, width: int, height: int) -> Rgb:
+    def _decode_tile(self, index: int, into: Rgb | None) -> Rgb:
+        tile = self._decode(index, into)
+        return into if into is not None and np.may_share_memory(tile, into) else tile
+
+    def _read_pixels(self, x: int, y: int, width: int, height: int, into: Rgb | None) -> Rgb:
         if not (0 <= x <= self.width - width and 0 <= y <= self.height - height):
             raise IndexError(f"{width} x {height} px at x {x}, y {y} reach beyond the level")
-        region = np.empty((height, width, 3), dtype=np.uint8)
+        region = np.empty((height, width, 3), dtype=np.uint8) if into is None else into
         across = -(-self.width // self._tile[0])
         for index in self._indices(x, y, width, height):
             left = index % across * self._tile[0] - x
@@ -119,9 +131,11 @@ class TileGrid:
             # What lies whole within this region is wanted by no other.
             reaches_out = min(left, top) < 0 or left + self._tile[0] > width
             keep = reaches_out or top + self._tile[1] > height
-            tile = self._cache.get((self._level, index), self._decode, keep=keep)
-            if not keep and tile.shape == region.shape:
-                return tile
+            whole = not keep and region.shape == (*self._tile[::-1], 3)
+            decode = partial(self._decode_tile, into=region if whole else None)
+            tile = self._cache.get((self._level, index), decode, keep=keep)
+            if tile is region:
+                return region
             # Where the tile begins before the region, the rest of it lands at the region's edge.
             part = tile[max(0, -top) : height - top, max(0, -left) : width - left]
             region[

@@ -173,7 +173,7 @@ def test_threads_that_read_at_once_get_the_same_pixels(pyramid, noisy) -> None:
 def test_tiles_are_decoded_once_and_held_within_bounds() -> None:
     decoded: list[int] = []
 
-    def decode(index: int) -> np.ndarray:
+    def decode(index: int, _into: np.ndarray | None) -> np.ndarray:
         decoded.append(index)
         return np.full((10, 10, 3), index, dtype=np.uint8)
 
@@ -194,7 +194,7 @@ def test_tiles_are_decoded_once_and_held_within_bounds() -> None:
 def test_a_region_is_cut_from_the_right_tiles() -> None:
     whole = np.random.default_rng(0).integers(0, 255, (37, 53, 3), dtype=np.uint8)
 
-    def decode(index: int) -> np.ndarray:
+    def decode(index: int, _into: np.ndarray | None) -> np.ndarray:
         top, left = index // 6 * 8, index % 6 * 10
         return whole[top : top + 8, left : left + 10].copy()
 
