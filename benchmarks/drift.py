@@ -10,6 +10,7 @@ of the reference, where the bags are of the same encoder.
 import argparse
 import multiprocessing
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pandas as pd
@@ -34,8 +35,9 @@ def main() -> None:
         parser.exit(message=f"skipped: {arguments.shared} is not here\n")
     scores, rows = {}, []
     for name in WAYS:
-        with multiprocessing.get_context("spawn").Pool(1) as pool:  # threads are of a process
-            said = pool.apply(run, (name, arguments.shared, arguments.out))
+        spawn = multiprocessing.get_context("spawn")  # threads are of a process
+        with ProcessPoolExecutor(1, mp_context=spawn) as pool:
+            said = pool.submit(run, name, arguments.shared, arguments.out).result()
         scores[name] = said
         rows.append(
             {
