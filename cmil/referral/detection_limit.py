@@ -124,11 +124,11 @@ def detection_curve(
     notes = []
     if beta[1] <= 0:
         limit, low, high = (math.nan,) * 3
-        notes.append("detection does not rise with the fraction: no limit")
+        notes.append("the fitted curve does not rise with the fraction: no limit")
     elif limit > x.max():
         limit, high = math.nan, math.nan
         notes.append(
-            f"at the largest fraction, {10 ** x.max():.3g}, detection stays below {target:.0%}: "
+            f"at the largest fraction, {10 ** x.max():.3g}, the fitted curve is below {target:.0%}: "
             "the limit lies above it"
         )
     elif limit < x.min():
