@@ -1,5 +1,7 @@
 """The example studies are valid as they are shipped."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -35,3 +37,18 @@ def test_every_example_is_read_here() -> None:
     read = {"composed_patients.toml", "whole_slides.toml", "fields.toml"}
 
     assert {path.name for path in EXAMPLES.glob("*.toml")} == read
+
+
+def test_a_clinical_score_of_a_public_table_is_frozen_and_validated() -> None:
+    table = EXAMPLES.parents[1] / "shared" / "data" / "outcomes" / "gse49711_neuroblastoma_498.csv"
+    if not table.exists():
+        pytest.skip(f"{table} is not here")
+
+    call = [sys.executable, str(EXAMPLES / "gse49711.py"), "--table", str(table), "--samples", "50"]
+    said = subprocess.run(call, capture_output=True, text=True, check=True).stdout
+
+    assert said.startswith("493 patients; 5 without MYCN status left out")
+    auc = next(line.split() for line in said.splitlines() if line.split()[5:6] == ["auc"])
+    # 247 patients of whom 54 died, as in the table itself.
+    assert auc[3:5] == ["247", "54"]
+    assert 0.85 < float(auc[6]) < 0.9
