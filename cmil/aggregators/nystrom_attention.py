@@ -16,39 +16,44 @@ class NystromAttention(nn.Module):
     softmax(Q K^T) V is taken for softmax(Q L_k^T) pinv(softmax(L_q L_k^T)) softmax(L_q K^T) V,
     where the landmarks L_q and L_k, half as many as the width, are means over equal stretches of
     the sequence; a convolution over each head's values is added. Multiplied from the right,
-    nothing of the size of sequence times landmarks is kept.
+    nothing of the size of sequence times landmarks is kept. The first token is the class token.
 
     Differences from lucidrains/nystrom-attention, which TransMIL uses: attention is exact where
     the sequence is no longer than 8 times the landmarks; stretches differ by at most one in
     length, where there zeros are added before the sequence that take part in the softmax; the
-    inversion starts from each head's own scale.
+    inversion starts from each head's own scale; the class token, which has no neighbours, takes no
+    part in the convolution. There it sees the first 16 instances of a bag one by one, by which a
+    network learns small cohorts by heart (`docs/benchmarks.md`).
     """
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, class_token_only: bool = False) -> None:
         super().__init__()
         self.heads = heads
         self.landmarks = max(width // 2, 1)
         self.query_key_value = nn.Linear(width, 3 * width, bias=False)
-        self.around = nn.Conv2d(
-            heads, heads, (_NEIGHBOURS, 1), padding=(_NEIGHBOURS // 2, 0), groups=heads, bias=False
+        padding = (_NEIGHBOURS // 2, 0)
+        self.around = (
+            None
+            if class_token_only
+            else nn.Conv2d(
+                heads, heads, (_NEIGHBOURS, 1), padding=padding, groups=heads, bias=False
+            )
         )
         self.out = nn.Sequential(nn.Linear(width, width), nn.Dropout(_DROPOUT))
 
-    def forward(self, tokens: Tensor, queries: int | None = None) -> Tensor:
-        """Attend from the first tokens, or all, to all.
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Attend from all tokens to all.
 
         Parameters
         ----------
         tokens
             (b, n, width)
-        queries
-            How many of the first tokens to attend from; without it, all.
 
         Returns
         -------
-        (b, queries, width)
+        (b, n, width), or (b, 1, width) of the class token alone, where that is all there is to say.
         """
-        asked = tokens[:, :queries]
+        asked = tokens[:, :1] if self.around is None else tokens
         of_query, of_key, of_value = self.query_key_value.weight.chunk(3)
         query = self._in_heads(nn.functional.linear(asked, of_query))
         key, value = (
@@ -65,16 +70,14 @@ class NystromAttention(nn.Module):
                 self._in_heads(nn.functional.linear(landmarks, of_query)),
                 self._in_heads(nn.functional.linear(landmarks, of_key)),
             )
-        attended = attended + self._around(value, query.shape[2])
+        if self.around is not None:
+            around = self.around(value[:, :, 1:])
+            attended = attended + nn.functional.pad(around, (0, 0, 1, 0))
         out: Tensor = self.out(attended.transpose(1, 2).flatten(2))
         return out
 
     def _in_heads(self, tokens: Tensor) -> Tensor:
         return tokens.view(*tokens.shape[:2], self.heads, -1).transpose(1, 2)
-
-    def _around(self, value: Tensor, queries: int) -> Tensor:
-        seen: Tensor = self.around(value[:, :, : queries + _NEIGHBOURS // 2])
-        return seen[:, :, :queries]
 
 
 def _means_of_stretches(tokens: Tensor, count: int) -> Tensor:

@@ -27,8 +27,9 @@ class TransMil(InstanceMap):
 
     Differences from the authors' code (szc19990412/TransMIL): embeddings are standardised;
     attention is exact for bags of ordinary size, see `NystromAttention`; the second attention is
-    computed for the class token alone, which is all that is read of it; the three convolutions of
-    PPEG are one, of the sum of their kernels; bags of a batch do not touch each other.
+    computed for the class token alone, which is all that is read of it; the class token takes no
+    part in the convolutions over a sequence's neighbours; the three convolutions of PPEG are one,
+    of the sum of their kernels; bags of a batch do not touch each other.
     """
 
     order_matters = True
@@ -39,7 +40,7 @@ class TransMil(InstanceMap):
         self.class_token = nn.Parameter(torch.randn(1, 1, shape.width))
         self.first_norm, self.second_norm = nn.LayerNorm(shape.width), nn.LayerNorm(shape.width)
         self.first_attention = NystromAttention(shape.width, heads)
-        self.second_attention = NystromAttention(shape.width, heads)
+        self.second_attention = NystromAttention(shape.width, heads, class_token_only=True)
         self.positions = Ppeg(shape.width)
         self.norm = nn.LayerNorm(shape.width)
         self.classify = nn.Linear(shape.width, shape.outputs)
@@ -65,7 +66,7 @@ class TransMil(InstanceMap):
         tokens = tokens + self.first_attention(self.first_norm(tokens))
         placed = self.positions(tokens[:, 1:], side)
         tokens = torch.cat([tokens[:, :1], placed], dim=1)
-        read: Tensor = self.second_attention(self.second_norm(tokens), queries=1)
+        read: Tensor = self.second_attention(self.second_norm(tokens))
         return (tokens[:, :1] + read)[:, 0]
 
 

@@ -128,8 +128,8 @@ def detection_curve(
     elif limit > x.max():
         limit, high = math.nan, math.nan
         notes.append(
-            f"at the largest fraction, {10 ** x.max():.3g}, the fitted curve is below {target:.0%}: "
-            "the limit lies above it"
+            f"at the largest fraction, {10 ** x.max():.3g}, the fitted curve is below "
+            f"{target:.0%}: the limit lies above it"
         )
     elif limit < x.min():
         notes.append("the limit lies below the smallest fraction planted: extrapolated")
