@@ -21,6 +21,7 @@ WAYS: dict[str, tuple[int, dict[str, str]]] = {
     REFERENCE: (2, {"backend": "torch", "precision": "float32"}),
     "torch, float32, 1 thread": (1, {"backend": "torch", "precision": "float32"}),
     "as installed (auto), 2 threads": (2, {}),
+    "bfloat16, 2 threads": (2, {"precision": "bfloat16"}),
     "OpenVINO, int8, 2 threads": (2, {"backend": "openvino", "precision": "int8"}),
 }
 

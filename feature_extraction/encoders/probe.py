@@ -89,3 +89,26 @@ def cosine_to_expect(exact: NDArray[np.float32], vectors: NDArray[np.float32]) -
         return 1.0
     sine = moves.max() / lengths.min() if lengths.min() > 0 else np.inf
     return float(np.sqrt(max(0.0, 1 - sine**2)))
+
+
+def share_moved(exact: NDArray[np.float32], vectors: NDArray[np.float32]) -> float:
+    """Size of the moves over the spread of the exact vectors, both as root mean squares.
+
+    Scores move in proportion to it (`docs/benchmarks.md`, "Threads and backends").
+
+    Parameters
+    ----------
+    exact, vectors
+        (N, D)
+
+    Returns
+    -------
+    0 or more; infinite where a vector is not finite
+    """
+    moves = vectors.astype(np.float64) - exact
+    if not np.isfinite(moves).all():
+        return float("inf")
+    if not moves.any():
+        return 0.0
+    spread = exact.std(axis=0, dtype=np.float64)
+    return float(np.sqrt((moves**2).mean()) / max(np.sqrt((spread**2).mean()), 1e-300))

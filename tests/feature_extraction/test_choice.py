@@ -80,20 +80,25 @@ def chosen_for(network: nn.Module, settings: ExtractionSettings) -> Chosen:
 
 
 @pytest.mark.usefixtures("has_bfloat16")
-@pytest.mark.parametrize(("offset", "precision"), [(0, "bfloat16"), (300, "float32")])
-def test_auto_takes_bfloat16_only_where_embeddings_stay(
-    chosen: Choose, offset: float, precision: str
+def test_auto_takes_bfloat16_where_embeddings_stay(chosen: Choose) -> None:
+    choice = chosen_for(Colours(0), chosen(precision="auto", backend="torch"))
+    assert (choice.runtime.backend, choice.runtime.precision) == ("torch", "bfloat16")
+    assert choice.drift is not None
+    assert 0.98 <= choice.drift < 1
+    assert choice.passed_over == ()
+
+
+@pytest.mark.usefixtures("has_bfloat16")
+@pytest.mark.parametrize(
+    ("offset", "reason"), [(1, "embeddings move by 0.033 of"), (300, "cosine may fall to 0.000")]
+)
+def test_auto_passes_bfloat16_over_where_embeddings_move(
+    chosen: Choose, offset: float, reason: str
 ) -> None:
     choice = chosen_for(Colours(offset), chosen(precision="auto", backend="torch"))
-    assert (choice.runtime.backend, choice.runtime.precision) == ("torch", precision)
-    if precision == "bfloat16":
-        assert choice.drift is not None
-        assert 0.98 <= choice.drift < 1
-        assert choice.passed_over == ()
-    else:
-        assert choice.drift is None
-        (reason,) = choice.passed_over
-        assert reason.startswith("torch bfloat16: cosine")
+    assert (choice.runtime.backend, choice.runtime.precision) == ("torch", "float32")
+    assert choice.drift is None
+    assert choice.passed_over[0].startswith(f"torch bfloat16: {reason}")
 
 
 def test_a_precision_that_is_asked_for_is_given_with_its_drift(chosen: Choose) -> None:

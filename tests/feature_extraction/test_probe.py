@@ -3,7 +3,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feature_extraction.encoders.probe import cosine_to_expect, draw_probe, lowest_cosine
+from feature_extraction.encoders.probe import (
+    cosine_to_expect,
+    draw_probe,
+    lowest_cosine,
+    share_moved,
+)
 
 
 def test_probe_patches_are_the_same_everywhere_and_differ_from_each_other() -> None:
@@ -54,3 +59,14 @@ def test_no_cosine_is_below_the_one_to_expect(seed: int, spread: float) -> None:
     exact = random.normal(3, 1, (6, 4)).astype(np.float32)
     moved = (exact + spread * random.normal(0, 1, exact.shape)).astype(np.float32)
     assert cosine_to_expect(exact, moved) <= max(lowest_cosine(exact, moved), 0) + 1e-6
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0.001, 1))
+def test_the_share_moved_is_that_of_the_spread(seed: int, share: float) -> None:
+    exact = np.random.default_rng(seed).normal(3, 1, (6, 4))
+    outwards = exact + share * (exact - exact.mean(axis=0))
+    one = exact.astype(np.float32)
+    assert share_moved(one, outwards.astype(np.float32)) == pytest.approx(share, rel=1e-2, abs=1e-5)
+    assert share_moved(one, one) == 0
+    assert share_moved(one, np.full_like(one, np.nan)) == np.inf
+    assert share_moved(np.zeros_like(one), one) > 1e6
