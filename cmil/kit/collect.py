@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pandas as pd
 from scipy.special import expit, logit
-from scipy.stats import norm
 
 from cmil.kit.aggregates import CentreAggregate
 from cmil.kit.results import Results, read_results
@@ -16,7 +15,13 @@ from cmil.prediction import COLUMNS
 from cmil.protocol.external import refuse_unfit_scores
 from cmil.protocol.lock import SHIFT, Lock, verify_lock
 from cmil.validation.decisions import wilson
-from cmil.validation.discrimination import auc_delong
+from cmil.validation.discrimination import (
+    FEWEST,
+    auc_delong,
+    logit_interval,
+    newcombe_interval,
+    too_few,
+)
 from cohorts.errors import DataError
 from cohorts.files import write_text
 from cohorts.random_effects import pool
@@ -35,8 +40,9 @@ class Collected:
     ----------
     centres
         One row a centre: `centre, shared, patients, positives`; `auc, auc_ci_low, auc_ci_high,
-        auc_variance` (DeLong); `sensitivity` and `specificity`, each with `_k, _n, _ci_low,
-        _ci_high` (Wilson); `note`, why something is missing.
+        auc_variance` (DeLong, logit scale; Newcombe's interval where there is no variance; none
+        below five patients of a label); `sensitivity` and `specificity`, each with `_k, _n,
+        _ci_low, _ci_high` (Wilson); `note`, why something is missing.
     pooled
         AUC over centres, back from the logit scale, by random effects.
     patients
@@ -181,17 +187,18 @@ def _patients(results: Results, lock: Lock) -> pd.DataFrame:
 
 def _row_of_patients(centre: str, group: pd.DataFrame) -> dict[str, object]:
     label, decision = group["label"] == 1, group["decision"] == 1
-    estimable = label.nunique() == 2
-    auc = auc_delong(group["score"], label) if estimable else None
+    positives, negatives = int(label.sum()), int((~label).sum())
+    few = min(positives, negatives) < FEWEST
+    auc = None if few else auc_delong(group["score"], label)
     return {
         "centre": centre,
         "shared": "patients",
         "patients": len(group),
-        "positives": int(label.sum()),
-        **_auc(auc.value if auc else None, auc.variance if auc else None),
-        **_proportion("sensitivity", int((label & decision).sum()), int(label.sum())),
-        **_proportion("specificity", int((~label & ~decision).sum()), int((~label).sum())),
-        "note": "" if estimable else "one label only: AUC not estimable",
+        "positives": positives,
+        **_auc(auc.value if auc else None, auc.variance if auc else None, positives, negatives),
+        **_proportion("sensitivity", int((label & decision).sum()), positives),
+        **_proportion("specificity", int((~label & ~decision).sum()), negatives),
+        "note": f"AUC: {too_few(min(positives, negatives))}" if few else "",
     }
 
 
@@ -201,19 +208,24 @@ def _row_of_aggregate(one: CentreAggregate) -> dict[str, object]:
         "shared": "aggregates",
         "patients": one.patients,
         "positives": one.positives,
-        **_auc(one.auc, one.auc_variance),
+        **_auc(one.auc, one.auc_variance, one.positives, one.negatives),
         **_proportion("sensitivity", one.true_positive, one.positives),
         **_proportion("specificity", one.true_negative, one.negatives),
         "note": one.note,
     }
 
 
-def _auc(value: float | None, variance: float | None) -> dict[str, float | None]:
-    if value is None or variance is None or math.isnan(variance):
-        return {"auc": value, "auc_ci_low": None, "auc_ci_high": None, "auc_variance": None}
-    half = float(norm.ppf(0.975)) * math.sqrt(variance)
-    low, high = max(0.0, value - half), min(1.0, value + half)
-    return {"auc": value, "auc_ci_low": low, "auc_ci_high": high, "auc_variance": variance}
+def _auc(
+    value: float | None, variance: float | None, cases: int | None, controls: int | None
+) -> dict[str, float | None]:
+    names = ("auc", "auc_ci_low", "auc_ci_high", "auc_variance")
+    if value is None or variance is None or cases is None or controls is None:
+        return {**dict.fromkeys(names), "auc": value}
+    if variance > 0:
+        low, high = logit_interval(value, variance)
+    else:  # every patient is on the right side
+        low, high = newcombe_interval(value, cases, controls)
+    return dict(zip(names, (value, low, high, variance), strict=True))
 
 
 def _proportion(name: str, k: int | None, n: int | None) -> dict[str, float | int | None]:

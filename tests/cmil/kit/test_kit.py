@@ -22,7 +22,7 @@ from cmil.kit.wheel import write_wheel
 from cmil.prediction import read_predictions
 from cmil.protocol.freeze import lock_study
 from cmil.study import Study
-from cmil.validation.discrimination import auc_delong
+from cmil.validation.discrimination import auc_delong, logit_interval
 from cohorts.errors import DataError, FileFormatError, SettingsError
 from cohorts.files import digest_of
 
@@ -166,7 +166,10 @@ def test_centres_are_pooled_from_patients_and_aggregates(locked, sent, tmp_path)
     for name in ("patients", "positives", "auc", "auc_variance", "auc_ci_low"):
         assert rows.loc["Trento", name] == trento[name]
     group = all_patients.patients[all_patients.patients["centre"] == "Bern"]
-    assert rows.loc["Bern", "auc"] == auc_delong(group["score"], group["label"]).value
+    bern = auc_delong(group["score"], group["label"])
+    assert rows.loc["Bern", "auc"] == bern.value
+    interval = logit_interval(bern.value, bern.variance)
+    assert tuple(rows.loc["Bern", ["auc_ci_low", "auc_ci_high"]]) == interval
     assert pd.isna(rows.loc["Ulm", "auc"]) and "below 5" in rows.loc["Ulm", "note"]
     written = {p.name for p in tmp_path.glob("*.csv")}
     assert written == {
