@@ -88,7 +88,7 @@ def pool(estimates: ArrayLike, variances: ArrayLike) -> RandomEffects:
     spread = float(t.ppf(0.975, k - 2)) * math.sqrt(tau2 + se**2) if k > 2 else math.nan
     if k == 2:
         notes.append("two centres: interval has 1 degree of freedom, no prediction interval")
-    elif tau2 == 0 and scale < 1:
+    if tau2 == 0 and scale < 1:
         notes.append("centres agree more than chance would have it: see the ad hoc interval")
     q = cochran_q(y, v)
     weights = np.zeros(len(used))

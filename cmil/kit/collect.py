@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pandas as pd
-from scipy.special import expit, logit
+from scipy.special import expit
 
 from cmil.kit.aggregates import CentreAggregate
 from cmil.kit.results import Results, read_results
@@ -22,6 +22,7 @@ from cmil.validation.discrimination import (
     newcombe_interval,
     too_few,
 )
+from cmil.validation.heterogeneity import Transformed, logit_of_auc
 from cohorts.errors import DataError
 from cohorts.files import write_text
 from cohorts.random_effects import pool
@@ -29,6 +30,10 @@ from cohorts.random_effects import pool
 _NO_SHIFT = (
     "How far these centres lie from development was not told: what it is told by has a row for "
     "each development patient and does not travel."
+)
+_AS_AUC = (
+    *("estimate", "ci_low", "ci_high", "adhoc_ci_low", "adhoc_ci_high"),
+    *("prediction_low", "prediction_high"),
 )
 
 
@@ -104,22 +109,26 @@ def collect_results(model: Path, files: Sequence[Path], out: Path) -> Collected:
 def pooled_auc(centres: pd.DataFrame) -> pd.DataFrame:
     """Pool the AUC of the centres on the logit scale (Snell et al. 2018, Stat Methods Med Res).
 
-    The variance of the logit is that of the AUC over (AUC (1 - AUC))^2 (delta method). A centre
-    whose AUC is 0 or 1, or has no variance, is left out and counted in the note.
+    A centre without an AUC is left out and counted in the note; what is done with an AUC of 0 or 1
+    stands in `logit_of_auc`.
 
     Returns
     -------
     DataFrame
-        One row: `measure`; `estimate, ci_low, ci_high, prediction_low, prediction_high` as AUC;
-        `tau2` (of the logit), `i2` (percent), `centres, method, note`.
+        One row: `measure`; `estimate, ci_low, ci_high, adhoc_ci_low, adhoc_ci_high,
+        prediction_low, prediction_high` as AUC; `tau2` (of the logit), `i2` (percent), `centres,
+        method, note`.
     """
-    auc = pd.to_numeric(centres["auc"], errors="coerce").to_numpy(dtype=float)
-    variance = pd.to_numeric(centres["auc_variance"], errors="coerce").to_numpy(dtype=float)
-    inside = (auc > 0) & (auc < 1)
-    spread = pd.Series(auc * (1 - auc)).where(inside).to_numpy()
-    found = asdict(pool(logit(pd.Series(auc).where(inside).to_numpy()), variance / spread**2))
-    as_auc = ("estimate", "ci_low", "ci_high", "prediction_low", "prediction_high")
-    row = {name: float(expit(found[name])) for name in as_auc}
+    placed = [
+        logit_of_auc(row["auc"], row["auc_variance"], row["positives"], row["negatives"])
+        if pd.notna(row["auc_variance"])
+        else Transformed(math.nan, math.nan)
+        for row in centres.assign(negatives=centres["patients"] - centres["positives"]).to_dict(
+            "records"
+        )
+    ]
+    found = asdict(pool([one.value for one in placed], [one.variance for one in placed]))
+    row = {name: float(expit(found[name])) for name in _AS_AUC}
     same = {name: found[name] for name in ("tau2", "i2", "centres", "method", "note")}
     return pd.DataFrame([{"measure": "AUC, pooled on the logit scale", **row, **same}])
 
@@ -136,6 +145,8 @@ def collected_text(found: Collected) -> str:
             f"{pooled['measure']}: {pooled['estimate']:.3f} (95% CI {pooled['ci_low']:.3f} to "
             f"{pooled['ci_high']:.3f}), {pooled['centres']} centres, {pooled['method']}"
         )
+        if pooled["adhoc_ci_high"] - pooled["adhoc_ci_low"] > pooled["ci_high"] - pooled["ci_low"]:
+            together += f", ad hoc {pooled['adhoc_ci_low']:.3f} to {pooled['adhoc_ci_high']:.3f}"
     note = f"; {pooled['note']}" if pooled["note"] else ""
     table = centres.to_string(index=False, justify="left", float_format=lambda x: f"{x:.3f}")
     lines = [f"{table}\n", f"{together}{note}", *filter(None, [found.note]), "Research use only."]

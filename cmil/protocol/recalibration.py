@@ -17,6 +17,7 @@ from cmil.protocol.log import LOG, append_entry
 from cmil.protocol.opening import read_opening
 from cmil.validation import cohorts_of
 from cmil.validation.calibration_curve import logits_of
+from cmil.validation.calibration_measures import brier_score
 from cmil.validation.discrimination import FEWEST
 from cmil.validation.estimate import Z
 from cmil.validation.logistic import fit_logistic
@@ -86,7 +87,7 @@ def recalibration(predictions: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         Three rows a cohort, of `recalibration` "none (locked)", "intercept" and "logistic":
         with `COLUMNS`: intercept and slope with limits where they were fitted; `observed`, the
-        share of label 1; limits of `brier` are the normal ones of a mean; `note` says why a
+        share of label 1; limits of `brier` as in `brier_score`; `note` says why a
         row is empty.
     """
     rows = []
@@ -138,9 +139,9 @@ def _described(
 
 
 def _measured(score: NDArray[np.float64], label: NDArray[np.float64]) -> dict[str, object]:
-    errors = (score - label) ** 2
-    variance = float(errors.var(ddof=1) / len(errors)) if len(errors) > 1 else math.nan
-    return {"mean_score": float(score.mean()), **_with_limits("brier", errors.mean(), variance)}
+    brier = brier_score(score, label)
+    limits = {"brier": brier.value, "brier_ci_low": brier.ci_low, "brier_ci_high": brier.ci_high}
+    return {"mean_score": float(score.mean()), **limits}
 
 
 def _with_limits(name: str, value: float, variance: float) -> dict[str, float]:

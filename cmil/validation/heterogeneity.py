@@ -112,7 +112,12 @@ def logit_auc(scores: ArrayLike, labels: ArrayLike) -> Transformed:
     if min(cases, controls) < FEWEST:
         return Transformed(math.nan, math.nan, too_few(min(cases, controls)))
     auc = auc_delong(scores, labels)
-    value, variance, note = auc.value, auc.variance, ""
+    return logit_of_auc(auc.value, auc.variance, cases, controls)
+
+
+def logit_of_auc(value: float, variance: float, cases: int, controls: int) -> Transformed:
+    """Logit of an AUC of so many patients of either label, as `logit_auc` has it."""
+    note = ""
     if not variance > 0:
         pairs = cases * controls
         value = (pairs * value + 0.5) / (pairs + 1)

@@ -12,11 +12,13 @@ from scipy.special import expit, logit
 from cmil.validation.bootstrap import patient_weights
 from cmil.validation.calibration_measures import (
     ECE,
+    brier_score,
     calibration_measures,
     expected_calibration_error,
     observed_over_expected,
     scaled_brier,
 )
+from cmil.validation.estimate import Z
 
 
 def weights_of(n: int, samples: int = 200) -> np.ndarray:
@@ -97,3 +99,14 @@ def test_what_cannot_be_judged_has_a_reason() -> None:
     assert level["intercept_in_the_large"].value == pytest.approx(0)
     ends = calibration_measures(np.repeat([0.0, 1.0], 20), np.tile([0, 1], 20), weights_of(40))
     assert math.isfinite(ends["slope"].value)
+
+
+def test_brier_has_the_limits_of_a_mean_on_the_logit_scale() -> None:
+    scores, labels = np.array([0.1, 0.2, 0.9, 0.6, 0.3]), np.array([0, 0, 1, 1, 1])
+    found = brier_score(scores, labels)
+    assert found.value == pytest.approx(0.142)  # (0.01 + 0.04 + 0.01 + 0.16 + 0.49) / 5
+    half = Z * np.std([0.01, 0.04, 0.01, 0.16, 0.49], ddof=1) / 5**0.5 / (0.142 * 0.858)
+    assert logit(found.ci_high) - logit(0.142) == pytest.approx(half)
+    assert logit(0.142) - logit(found.ci_low) == pytest.approx(half)
+    perfect = brier_score(labels, labels)
+    assert perfect.value == 0 and np.isnan(perfect.ci_low) and "no spread" in perfect.note
