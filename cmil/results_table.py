@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from cohorts.errors import FileFormatError
+from cohorts.random_effects import with_wider_interval
 from survival.print_numbers import interval_text, p_value
 
 if TYPE_CHECKING:
     from cmil.validation_results import ValidationResults
 
+RESEARCH_USE = "Research use only."
 # Curves are left to their files.
 _SUMMARIES = (
     *("discrimination", "decisions", "calibration", "comparisons"),
@@ -31,7 +33,7 @@ def results_table(out: Path, endpoints: Sequence[str]) -> str:
     parts.append(comparison_table(_read(out / "comparison" / "comparison.csv")))
     if endpoints:
         parts.append(survival_table(out))
-    return "\n\n".join([*parts, "Research use only."])
+    return "\n\n".join([*parts, RESEARCH_USE])
 
 
 def performance_table(performance: pd.DataFrame) -> str:
@@ -53,18 +55,39 @@ def validation_text(results: "ValidationResults") -> str:
     pooled = results.tables.heterogeneity
     table = performance_table(results.performance)
     if pooled.empty or results.tables.centres["centre"].nunique() < 2:
-        return table
-    auc = pooled[pooled["measure"] == "auc"].to_dict("records")[0]
+        return f"{table}\n\n{RESEARCH_USE}"
+    auc = with_wider_interval(pooled[pooled["measure"] == "auc"]).to_dict("records")[0]
     together = interval_text(auc["value"], auc["ci_low"], auc["ci_high"])
     line = f"AUC over {auc['centres']} external centres: {together}"
-    if auc["adhoc_ci_high"] - auc["adhoc_ci_low"] > auc["ci_high"] - auc["ci_low"]:
-        line += f", ad hoc {auc['adhoc_ci_low']:.2f} to {auc['adhoc_ci_high']:.2f}"
     if not math.isnan(auc["prediction_low"]):
         line += f", of another centre {auc['prediction_low']:.2f} to {auc['prediction_high']:.2f}"
     if not math.isnan(auc["i2"]):
         line += f", I2 {auc['i2']:.0f}%"
     note = f" ({auc['note']})" if auc["note"] else ""
-    return f"{table}\n\n{line}; {auc['method']}{note}"
+    return f"{table}\n\n{line}; {auc['method']}{note}\n\n{RESEARCH_USE}"
+
+
+def recalibration_text(table: pd.DataFrame) -> str:
+    """One line a cohort and step of recalibration, of `cmil.protocol.recalibration`."""
+    lines = [
+        {
+            "cohort": row["cohort"],
+            "recalibration": row["recalibration"],
+            **{
+                name: interval_text(row[name], row[f"{name}_ci_low"], row[f"{name}_ci_high"])
+                for name in ("intercept", "slope")
+            },
+            "mean score": _number(row["mean_score"]),
+            "observed": _number(row["observed"]),
+            "Brier (95% CI)": interval_text(
+                row["brier"], row["brier_ci_low"], row["brier_ci_high"], "z.3f"
+            ),
+        }
+        for row in table.to_dict("records")
+    ]
+    shown = pd.DataFrame(lines).to_string(index=False, justify="left")
+    reasons = sorted({str(note) for note in table["note"] if note})
+    return "\n\n".join([shown, *reasons, RESEARCH_USE])
 
 
 def validation_json(results: "ValidationResults") -> str:
@@ -156,7 +179,7 @@ def explanations_table(out: Path) -> str:
     parts = [
         pd.DataFrame(part).to_string(index=False, justify="left") for part in (lines, measures)
     ]
-    return "\n\n".join([*parts, "Attention is not a probability. Research use only."])
+    return "\n\n".join([*parts, f"Attention is not a probability. {RESEARCH_USE}"])
 
 
 def survival_json(out: Path) -> str:
@@ -178,6 +201,10 @@ def _read(path: Path) -> pd.DataFrame:
         raise FileFormatError(f'"{path}" does not exist; run the stage that writes it')
     # Only an empty field is missing: a centre may well be called "NA".
     return pd.read_csv(path, keep_default_na=False, na_values=[""])
+
+
+def _number(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.3f}"
 
 
 def _counted(row: Mapping[Hashable, Any], name: str) -> str:

@@ -88,10 +88,11 @@ def compare(
 ) -> None:
     """Compare the model with other aggregators, trained on its folds, and simple baselines."""
     from cmil.comparison_stage import compare_models
-    from cmil.results_table import comparison_table
+    from cmil.results_table import RESEARCH_USE, comparison_table
 
     table = compare_models(open_study(study, out, cohort, None, threads, bags=bags, model=model))
-    print(table.to_json(orient="records") if as_json else comparison_table(table))
+    printed = f"{comparison_table(table)}\n\n{RESEARCH_USE}"
+    print(table.to_json(orient="records") if as_json else printed)
 
 
 def heatmap(

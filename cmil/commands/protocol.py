@@ -161,8 +161,9 @@ def recalibrate(
 ) -> None:
     """Report what recalibration at each external centre would do, beside the locked score."""
     from cmil.protocol.recalibration import recalibrate_external
+    from cmil.results_table import recalibration_text
 
-    print(recalibrate_external(model, out).to_string(index=False))
+    print(recalibration_text(recalibrate_external(model, out)))
 
 
 def report(

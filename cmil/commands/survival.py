@@ -51,7 +51,7 @@ def survival(
     as_json: Json = False,
 ) -> None:
     """Relate the frozen score to survival at its locked cut-point."""
-    from cmil.results_table import survival_json, survival_table
+    from cmil.results_table import RESEARCH_USE, survival_json, survival_table
 
     if source.suffix.lower() == ".csv":
         of_study = {"--cohort": cohort, "--predictions": predictions}
@@ -69,7 +69,7 @@ def survival(
         }
         refuse_together("STUDY.toml", True, of_table)
         _relate_study(open_study(source, out, cohort, predictions=predictions), source)
-    print(survival_json(out) if as_json else survival_table(out))
+    print(survival_json(out) if as_json else f"{survival_table(out)}\n\n{RESEARCH_USE}")
 
 
 def _relate_table(

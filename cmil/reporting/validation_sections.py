@@ -9,6 +9,7 @@ from cmil.reporting.study_files import StudyFiles
 from cmil.reporting.words import intervals, notes_of, wide
 from cmil.validation.figures import calibration_figure, decision_figure, roc_figure
 from cmil.validation.forest_figures import centre_forest_figure, subgroup_forest_figure
+from cohorts.random_effects import with_wider_interval
 from survival.print_numbers import p_value
 
 _SIZE = {"cohort": "Cohort", "patients": "Patients", "positives": "With the outcome"}
@@ -168,7 +169,7 @@ def _centres(study: StudyFiles) -> Section:
         {
             "Measure": _named(pooled),
             "Centres": pooled["centres"],
-            "Pooled (95% CI)": intervals(pooled),
+            "Pooled (95% CI)": intervals(with_wider_interval(pooled)),
             "95% prediction interval": _predicted(pooled),
             "tau²": pooled["tau2"].map(_number),
             "I², %": pooled["i2"].map(_number),
@@ -186,8 +187,9 @@ def _centres(study: StudyFiles) -> Section:
     return Section(
         "Centres",
         [
-            "Centres are pooled by random effects (REML, Hartung-Knapp); the prediction interval "
-            "says where the next centre's number is to be expected, if it is one of their kind."
+            "Centres are pooled by random effects (REML, Hartung-Knapp), with the ad hoc interval "
+            "where that is the wider; the prediction interval says where the next centre's number "
+            "is to be expected, if it is one of their kind."
         ],
         [
             Figure(

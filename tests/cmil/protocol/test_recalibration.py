@@ -10,6 +10,7 @@ from cmil.protocol.lock import read_lock
 from cmil.protocol.log import LOG, read_log
 from cmil.protocol.opening import validate_external
 from cmil.protocol.recalibration import fit_line, recalibrate_external, recalibration
+from cmil.results_table import recalibration_text
 from cohorts.errors import DataError
 from cohorts.files import digest_of_file
 
@@ -50,6 +51,19 @@ def test_table_holds_the_locked_score_first_and_its_limits() -> None:
     assert rows.loc["none (locked)", "brier"] == pytest.approx(brier)
     # Intercept-only recalibration brings the mean score to the observed share.
     assert rows.loc["intercept", "mean_score"] == pytest.approx(0.5, abs=1e-9)
+
+
+def test_what_is_printed_names_what_could_not_be_fitted() -> None:
+    apart = table([0.1, 0.2, 0.3, 0.4, 0.45, 0.6, 0.7, 0.8, 0.85, 0.9], [0] * 5 + [1] * 5)
+    text = recalibration_text(recalibration(apart))
+    lines = text.splitlines()
+    assert [line.split()[:2] for line in lines[1:4]] == [
+        ["Bern", "none"],
+        ["Bern", "intercept"],
+        ["Bern", "logistic"],
+    ]
+    assert "0.530" in lines[1] and "0.500" in lines[1] and "nan" not in text.lower()
+    assert "scores separate the labels" in text and text.endswith("Research use only.")
 
 
 def test_line_undoes_what_was_done_to_the_logits() -> None:
