@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from cohorts.errors import FileFormatError
-from cohorts.random_effects import with_wider_interval
 from survival.print_numbers import interval_text, p_value
 
 if TYPE_CHECKING:
@@ -56,9 +55,11 @@ def validation_text(results: "ValidationResults") -> str:
     table = performance_table(results.performance)
     if pooled.empty or results.tables.centres["centre"].nunique() < 2:
         return f"{table}\n\n{RESEARCH_USE}"
-    auc = with_wider_interval(pooled[pooled["measure"] == "auc"]).to_dict("records")[0]
+    auc = pooled[pooled["measure"] == "auc"].to_dict("records")[0]
     together = interval_text(auc["value"], auc["ci_low"], auc["ci_high"])
     line = f"AUC over {auc['centres']} external centres: {together}"
+    if auc["adhoc_ci_high"] - auc["adhoc_ci_low"] > auc["ci_high"] - auc["ci_low"]:
+        line += f", ad hoc {auc['adhoc_ci_low']:.2f} to {auc['adhoc_ci_high']:.2f}"
     if not math.isnan(auc["prediction_low"]):
         line += f", of another centre {auc['prediction_low']:.2f} to {auc['prediction_high']:.2f}"
     if not math.isnan(auc["i2"]):

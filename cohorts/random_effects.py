@@ -89,7 +89,7 @@ def pool(estimates: ArrayLike, variances: ArrayLike) -> RandomEffects:
     if k == 2:
         notes.append("two centres: interval has 1 degree of freedom, no prediction interval")
     if tau2 == 0 and scale < 1:
-        notes.append("centres agree more than chance would have it: ad hoc interval the wider")
+        notes.append("centres agree more than chance would have it: see the ad hoc interval")
     q = cochran_q(y, v)
     weights = np.zeros(len(used))
     weights[used] = 100 / (v + tau2) / np.sum(1 / (v + tau2))
@@ -114,30 +114,6 @@ def pool(estimates: ArrayLike, variances: ArrayLike) -> RandomEffects:
         method=METHOD,
         note="; ".join(notes),
     )
-
-
-def with_wider_interval(pooled: pd.DataFrame) -> pd.DataFrame:
-    """Put the ad hoc interval in the place of a narrower one, as is advised for what is shown.
-
-    Where few centres agree by chance, that of Hartung and Knapp may shrink to a point (Roever,
-    Knapp & Friede 2015, BMC Med Res Methodol 15:99).
-
-    Parameters
-    ----------
-    pooled
-        With `ci_low, ci_high, adhoc_ci_low, adhoc_ci_high, method`, a row for each measure.
-
-    Returns
-    -------
-    The same rows; `method` says where the ad hoc interval was taken.
-    """
-    wider = pooled["adhoc_ci_high"] - pooled["adhoc_ci_low"]
-    wider = wider > (pooled["ci_high"] - pooled["ci_low"]) * (1 + 1e-9)
-    shown = pooled.copy()
-    for side in ("ci_low", "ci_high"):
-        shown[side] = pooled[side].where(~wider, pooled[f"adhoc_{side}"])
-    shown["method"] = pooled["method"].where(~wider, pooled["method"] + ", ad hoc")
-    return shown
 
 
 def leave_one_out(estimates: ArrayLike, variances: ArrayLike) -> pd.DataFrame:

@@ -25,7 +25,7 @@ from cmil.validation.discrimination import (
 from cmil.validation.heterogeneity import Transformed, logit_of_auc
 from cohorts.errors import DataError
 from cohorts.files import write_text
-from cohorts.random_effects import pool, with_wider_interval
+from cohorts.random_effects import pool
 
 _NO_SHIFT = (
     "How far these centres lie from development was not told: what it is told by has a row for "
@@ -138,13 +138,15 @@ def collected_text(found: Collected) -> str:
     centres = found.centres[
         ["centre", "shared", "patients", "positives", "auc", "auc_ci_low", "auc_ci_high", "note"]
     ]
-    pooled = with_wider_interval(found.pooled).to_dict("records")[0]
+    pooled = found.pooled.to_dict("records")[0]
     together = f"{pooled['measure']}: not estimable"
     if not math.isnan(pooled["estimate"]):
         together = (
             f"{pooled['measure']}: {pooled['estimate']:.3f} (95% CI {pooled['ci_low']:.3f} to "
             f"{pooled['ci_high']:.3f}), {pooled['centres']} centres, {pooled['method']}"
         )
+        if pooled["adhoc_ci_high"] - pooled["adhoc_ci_low"] > pooled["ci_high"] - pooled["ci_low"]:
+            together += f", ad hoc {pooled['adhoc_ci_low']:.3f} to {pooled['adhoc_ci_high']:.3f}"
     note = f"; {pooled['note']}" if pooled["note"] else ""
     table = centres.to_string(index=False, justify="left", float_format=lambda x: f"{x:.3f}")
     lines = [f"{table}\n", f"{together}{note}", *filter(None, [found.note]), "Research use only."]

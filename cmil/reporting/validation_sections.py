@@ -9,7 +9,6 @@ from cmil.reporting.study_files import StudyFiles
 from cmil.reporting.words import intervals, notes_of, wide
 from cmil.validation.figures import calibration_figure, decision_figure, roc_figure
 from cmil.validation.forest_figures import centre_forest_figure, subgroup_forest_figure
-from cohorts.random_effects import with_wider_interval
 from survival.print_numbers import p_value
 
 _SIZE = {"cohort": "Cohort", "patients": "Patients", "positives": "With the outcome"}
@@ -169,8 +168,9 @@ def _centres(study: StudyFiles) -> Section:
         {
             "Measure": _named(pooled),
             "Centres": pooled["centres"],
-            "Pooled (95% CI)": intervals(with_wider_interval(pooled)),
-            "95% prediction interval": _predicted(pooled),
+            "Pooled (95% CI)": intervals(pooled),
+            "Ad hoc 95% CI": _limits(pooled, "adhoc_ci_low", "adhoc_ci_high"),
+            "95% prediction interval": _limits(pooled, "prediction_low", "prediction_high"),
             "tau²": pooled["tau2"].map(_number),
             "I², %": pooled["i2"].map(_number),
             "Note": pooled["note"],
@@ -187,9 +187,10 @@ def _centres(study: StudyFiles) -> Section:
     return Section(
         "Centres",
         [
-            "Centres are pooled by random effects (REML, Hartung-Knapp), with the ad hoc interval "
-            "where that is the wider; the prediction interval says where the next centre's number "
-            "is to be expected, if it is one of their kind."
+            "Centres are pooled by random effects (REML, Hartung-Knapp). Where few of them agree "
+            "by chance, that interval is too narrow and the ad hoc one is to be read. The "
+            "prediction interval says where the next centre's number is to be expected, if it is "
+            "one of their kind."
         ],
         [
             Figure(
@@ -258,8 +259,8 @@ def _named(table: pd.DataFrame) -> list[str]:
     return [f"{_heading(name)} at {at}" if at else _heading(name) for name, at in rows]
 
 
-def _predicted(table: pd.DataFrame) -> list[str]:
-    rows = zip(table["prediction_low"], table["prediction_high"], strict=True)
+def _limits(table: pd.DataFrame, lower: str, upper: str) -> list[str]:
+    rows = zip(table[lower], table[upper], strict=True)
     return ["" if pd.isna(low) else f"{low:.3f} to {high:.3f}" for low, high in rows]
 
 

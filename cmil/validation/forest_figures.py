@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from cmil.validation.figures import PAGE_INCHES, with_interval
-from cohorts.random_effects import with_wider_interval
 from survival.figure_style import BLUE, INK, PALE, PLAIN, STYLE, VERMILION
 from survival.print_numbers import p_text, p_value
 
@@ -19,7 +18,6 @@ _ROW_INCHES, _MARGIN_INCHES = 0.21, 0.55
 _NAME, _SIZE, _VALUE, _LAST = -1.38, -0.06, 1.06, 1.78
 _NAME_WIDTH = 30
 _NAMES = {"auc": "AUC", "o_e": "O:E", "slope": "Calibration slope"}
-_POOLED = "Pooled (REML, Hartung-Knapp)"
 _NO_EFFECT = {"auc": 0.5, "o_e": 1.0, "slope": 1.0}
 
 
@@ -43,7 +41,7 @@ def centre_forest_figure(
     )
     with rc_context(dict(STYLE)):
         figure, ax = _forest(len(shown) + 4)
-        plot_centre_forest(shown, with_wider_interval(pooled).iloc[0], ax)
+        plot_centre_forest(shown, pooled.iloc[0], ax)
     return figure
 
 
@@ -72,8 +70,7 @@ def plot_centre_forest(centres: pd.DataFrame, pooled: "pd.Series", ax: "Axes") -
         ax.plot(row["value"], y, "s", color=BLUE, markersize=side, markeredgewidth=0)
     y = len(centres)
     several = pooled["centres"] > 1
-    method = "Pooled (REML, HK ad hoc)" if "ad hoc" in pooled["method"] else _POOLED
-    _write(ax, y, method if several else "Not pooled", "", bold=True)
+    _write(ax, y, "Pooled (REML, Hartung-Knapp)" if several else "Not pooled", "", bold=True)
     _write_right(ax, y, with_interval(pooled), "")
     low, middle, high = pooled["ci_low"], pooled["value"], pooled["ci_high"]
     ax.fill([low, middle, high, middle], [y, y - 0.32, y, y + 0.32], color=VERMILION, linewidth=0)

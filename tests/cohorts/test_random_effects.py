@@ -1,10 +1,8 @@
 """Pooling of centres against metafor, and against its own definition."""
 
 import math
-from dataclasses import asdict
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -18,7 +16,6 @@ from cohorts.random_effects import (
     tau2_dersimonian_laird,
     tau2_reml,
     weighted_mean,
-    with_wider_interval,
 )
 
 # Viechtbauer 2005, J Educ Behav Stat 30:261, examples 1 and 2, as metafor's own tests have them
@@ -157,16 +154,6 @@ def test_intervals_move_with_the_scale(
     assert sum(here.weights) == pytest.approx(100)
     assert here.tau2_ci_low <= here.tau2_ci_high
     assert here.adhoc_ci_high - here.adhoc_ci_low >= here.ci_high - here.ci_low - 1e-12
-
-
-def test_what_is_shown_has_the_wider_interval() -> None:
-    alike, apart = pool([1.0, 1.0], [0.5, 0.5]), pool(*RAUDENBUSH)
-    assert alike.ci_low == pytest.approx(1) == alike.ci_high
-    shown = with_wider_interval(pd.DataFrame([asdict(alike), asdict(apart)]))
-    # t(1) = 12.7062 times the root of 1 / (1 / 0.5 + 1 / 0.5).
-    assert shown["ci_low"].tolist() == pytest.approx([1 - 12.7062 * 0.5, apart.ci_low], abs=1e-4)
-    assert shown["ci_high"].tolist() == pytest.approx([1 + 12.7062 * 0.5, apart.ci_high], abs=1e-4)
-    assert [method.endswith(", ad hoc") for method in shown["method"]] == [True, False]
 
 
 def test_many_at_once_are_as_one_by_one() -> None:

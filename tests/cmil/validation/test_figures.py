@@ -16,7 +16,6 @@ from cmil.validation.figures import (
     with_interval,
 )
 from cmil.validation.forest_figures import centre_forest_figure, subgroup_forest_figure
-from cohorts.random_effects import with_wider_interval
 from cohorts.strata import POOLED
 from survival.figure_style import STYLE
 from survival.print_numbers import p_value
@@ -63,7 +62,7 @@ def test_decision_curve_names_its_strategies(tables: ValidationTables) -> None:
 
 def test_forest_of_centres_has_pooled_and_prediction(tables: ValidationTables) -> None:
     text = svg(centre_forest_figure(tables.centres, tables.heterogeneity, "auc"))
-    pooled = with_wider_interval(tables.heterogeneity.query("measure == 'auc'")).iloc[0]
+    pooled = tables.heterogeneity.query("measure == 'auc'").iloc[0]
     assert with_interval(pooled) in text
     assert f"({pooled['prediction_low']:.2f} to {pooled['prediction_high']:.2f})" in text
     assert "not estimable" in text
