@@ -55,7 +55,7 @@ def plot_hazard_ratios(cox: pd.DataFrame, ax: "Axes") -> "Axes":
     ax.set_xscale("log", base=2)
     ax.set_xlim(_ratio_limits(cox))
     ax.axvline(1, color=PALE, linewidth=0.8, zorder=0)
-    _print_row(ax, 0, ("", "Events / n", "HR (95 % CI)", "p"), "bold")
+    _print_row(ax, 0, ("", "Events / n", "HR (95% CI)", "p"), "bold")
     y = 0
     for stratum, lines in cox.groupby("stratum", sort=False):
         y += 1

@@ -41,6 +41,8 @@ def centres() -> CentreHazards:
             "hr": [1.9],
             "ci_low": [1.2],
             "ci_high": [3.0],
+            "adhoc_ci_low": [0.7],
+            "adhoc_ci_high": [5.16],
             "p": [0.0404],
             "prediction_low": [0.8],
             "prediction_high": [4.5],
@@ -96,6 +98,7 @@ def test_figure_of_centres_prints_and_draws_the_table(centres: CentreHazards) ->
     assert "0.80 to 4.50" in written
     assert "$Oslo$" in written
     assert any("I² 42%, τ² 0.031, heterogeneity p = 0.19" in text for text in written)
+    assert "ad hoc interval of the pooled ratio: 0.70 to 5.16" in written
     ax = figure.axes[0]
     assert ax.get_xlabel() == "Hazard ratio (score, per SD)"
     drawn = [line.get_xdata() for line in ax.lines if line.get_marker() == "s"]
