@@ -323,7 +323,7 @@ def _summed_up(outcomes: "Sequence[SlideOutcome]") -> list[str]:
     say(f"extract: {', '.join(parts)}, {number['failed']} slides failed")
     doubled = sum(outcome.duplicates for outcome in outcomes)
     if doubled:
-        say(f"extract: {doubled} images left out, copies of others of the same patient")
+        say(f"extract: images left out as copies of others of the same patient: {doubled}")
     dropped = sum(outcome.dropped for outcome in outcomes)
     kept = sum(outcome.patches for outcome in outcomes)
     say(f"extract: {kept} patches kept, {dropped} dropped by the rule")

@@ -75,7 +75,9 @@ def recalibration_text(table: pd.DataFrame) -> str:
             "cohort": row["cohort"],
             "recalibration": row["recalibration"],
             **{
-                name: interval_text(row[name], row[f"{name}_ci_low"], row[f"{name}_ci_high"])
+                name: "-"
+                if math.isnan(row[name])
+                else interval_text(row[name], row[f"{name}_ci_low"], row[f"{name}_ci_high"])
                 for name in ("intercept", "slope")
             },
             "mean score": _number(row["mean_score"]),

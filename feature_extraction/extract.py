@@ -151,7 +151,8 @@ def shared_images(slides: Sequence[Slide], out: Path) -> list[str]:
                 shared[first, slide] += 1
     return [
         f'slides "{a.slide_id}" of patient "{a.patient_id}" (manifest row {a.row}) and '
-        f'"{b.slide_id}" of patient "{b.patient_id}" (row {b.row}) share {count} images, byte '
-        "for byte; an image belongs to one patient: correct the manifest or the folders"
+        f'"{b.slide_id}" of patient "{b.patient_id}" (row {b.row}) share {count} '
+        f"{'image' if count == 1 else 'images'}, byte for byte; an image belongs to one "
+        "patient: correct the manifest or the folders"
         for (a, b), count in shared.items()
     ]

@@ -91,7 +91,7 @@ def test_an_image_of_two_patients_is_told(tmp_path: Path, smear: Draw, chosen) -
     extract(cohort, Extraction(chosen(min_stained=0), tmp_path / "bags"))
     (line,) = shared_images(cohort.slides, tmp_path / "bags")
     assert '"S1" of patient "P1" (manifest row 2) and "S2" of patient "P2" (row 3)' in line
-    assert "share 1 images" in line
+    assert "share 1 image, byte for byte" in line
     assert len(list((tmp_path / "bags").glob("*.h5"))) == 2
 
 

@@ -62,6 +62,7 @@ def test_what_is_printed_names_what_could_not_be_fitted() -> None:
         ["Bern", "intercept"],
         ["Bern", "logistic"],
     ]
+    assert lines[1].split()[3:5] == ["-", "-"]
     assert "0.530" in lines[1] and "0.500" in lines[1] and "nan" not in text.lower()
     assert "scores separate the labels" in text and text.endswith("Research use only.")
 
