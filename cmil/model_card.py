@@ -11,6 +11,17 @@ CARD = "MODEL_CARD.md"
 
 def write_model_card(bundle: ModelBundle, folder: Path) -> None:
     """Write the card beside the bundle, from the bundle's own facts."""
+    write_text(folder / CARD, card_text(bundle))
+
+
+def card_text(bundle: ModelBundle, validation: str = "") -> str:
+    """Say what a bundle is, as Markdown, and end with what its validation found, if there was one.
+
+    Parameters
+    ----------
+    validation
+        Markdown.
+    """
     facts, oof = bundle.facts, bundle.facts.out_of_fold
     encoding = "\n".join(f"| {name} | {value} |" for name, value in facts.encoding.items())
     folds = ", ".join("none" if auc is None else f"{auc:.3f}" for auc in oof.auc_of_folds)
@@ -20,9 +31,11 @@ def write_model_card(bundle: ModelBundle, folder: Path) -> None:
     fitted = facts.calibration.intercept
     each = fitted if isinstance(fitted, tuple) else (fitted,)
     intercept = ", ".join(f"{value:.4f}" for value in each)
-    write_text(
-        folder / CARD,
-        f"""# Model card: {learnt}
+    known = validation or (
+        "Out-of-fold numbers describe patients of the centres above. How it does elsewhere, only "
+        "external\nvalidation tells."
+    )
+    return f"""# Model card: {learnt}
 
 **Research use only.** Not a medical device; no decision on a patient may rest on it.
 
@@ -50,7 +63,5 @@ It serves bags of this encoder and preprocessing only:
 |---|---|
 {encoding}
 
-Out-of-fold numbers describe patients of the centres above. How it does elsewhere, only external
-validation tells.
-""",
-    )
+{known}
+"""

@@ -125,14 +125,9 @@ def validate(
     if model:
         from cmil.protocol.opening import validate_external
 
-        if study or not cohort:
-            raise SettingsError(
-                "--model opens the external cohort that --cohort names, with the settings of the "
-                f"lock; {'drop the study file' if study else 'add --cohort'}"
-            )
         done = validate_external(
             model,
-            cohort,
+            _external_only(study, cohort),
             out,
             bags=bags,
             predictions=predictions,
@@ -144,12 +139,11 @@ def validate(
     else:
         from cmil.validation_stage import validate_scores
 
-        if not study:
-            raise SettingsError("name a STUDY.toml, or --model and --cohort")
+        named = _named(study)
         refuse_alone("--weights", weights is not None, "--model", of_given=False)
         refuse_alone("--ratings", ratings is not None, "--model", of_given=False)
         results = validate_scores(
-            open_study(study, out, cohort, bags=bags, predictions=predictions)
+            open_study(named, out, cohort, bags=bags, predictions=predictions)
         )
     print(validation_json(results) if as_json else validation_text(results))
     exit_if_failed(failed)
@@ -167,12 +161,39 @@ def recalibrate(
 
 
 def report(
-    study: StudyFile,
     out: Out,
+    study: StudyUnlessLocked = None,
     cohort: Manifest = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Locked bundle under which --cohort was opened."),
+    ] = None,
+    bags: Bags = None,
 ) -> None:
-    """Write the study's report, with TRIPOD+AI and STARD-AI filled in from its files."""
-    from cmil.report_stage import report_study
+    """Write a report, with TRIPOD+AI and STARD-AI filled in; with --model, of an opened cohort."""
+    from cmil.report_stage import report_opening, report_study
 
-    report_study(open_study(study, out, cohort, None))
+    if model:
+        report_opening(model, _external_only(study, cohort), out, bags=bags)
+    else:
+        report_study(open_study(_named(study), out, cohort, bags=bags))
     print(f"{out / 'report' / 'report.html'} and report.pdf, tables and figures beside it")
+
+
+def _external_only(study: Path | None, cohort: Path | None) -> Path:
+    from cohorts.errors import SettingsError
+
+    if study or not cohort:
+        raise SettingsError(
+            "--model is of the external cohort that --cohort names, with the settings of the "
+            f"lock; {'drop the study file' if study else 'add --cohort'}"
+        )
+    return cohort
+
+
+def _named(study: Path | None) -> Path:
+    from cohorts.errors import SettingsError
+
+    if not study:
+        raise SettingsError("name a STUDY.toml, or --model and --cohort")
+    return study

@@ -144,7 +144,8 @@ def _facts_of_model(study: StudyFiles) -> dict[str, str]:
 def _lock_fact(study: StudyFiles) -> dict[str, str]:
     if not study.lock:
         return {}
-    return {"lock": f"Model, thresholds, cut-points and preprocessing: lock {study.lock}."}
+    locked = {"lock": f"Model, thresholds, cut-points and preprocessing: lock {study.lock}."}
+    return {**locked, "opening": study.opening} if study.opening else locked
 
 
 def _facts_of_evaluation(study: StudyFiles) -> dict[str, str]:
@@ -155,7 +156,8 @@ def _facts_of_evaluation(study: StudyFiles) -> dict[str, str]:
         "benefit, each with a 95% interval whose method is named beside it.",
         "heterogeneity_methods": "Each centre by itself; random effects over centres (REML, "
         "Hartung-Knapp) with a prediction interval, and without each centre in turn.",
-        "updating": "None: the frozen score is what is reported.",
+        "updating": "None: the frozen score is what is reported."
+        + ("" if study.recalibration is None else " Recalibration is shown beside it."),
         "limitations": "What a centre beyond these would see is told by the prediction interval "
         "only, and by that as far as these centres are a sample of it. Numbers of development are "
         "out-of-fold, but threshold and calibration were chosen on them.",
@@ -174,7 +176,8 @@ def _facts_of_evaluation(study: StudyFiles) -> dict[str, str]:
     shift = study.validation.shift
     if shift is not None and len(shift):
         told = zip(shift["centre"], shift["verdict"], strict=True)
-        facts["shift"] = " ".join(f"{centre}: {verdict}." for centre, verdict in told)
+        centres = ", ".join(f"{centre} {verdict}" for centre, verdict in told)
+        facts["shift"] = f"Distance of embeddings from development: {centres}."
     if study.validation.referral_rule is not None:
         facts["indeterminate"] = study.validation.referral_rule.guarantee
     if len(found.subgroups):

@@ -83,6 +83,7 @@ def model_section(study: StudyFiles, facts: Mapping[str, str]) -> Section:
         "Threshold": "threshold",
         "Bundle": "model_object",
         "Lock": "lock",
+        "Opening": "opening",
         "Software": "software",
     }
     rows = [(heading, facts[name]) for heading, name in told.items() if name in facts]

@@ -36,6 +36,11 @@ class StudyFiles:
         What the score says of each endpoint, where the study names one.
     lock
         Digest of the protocol's lock, "" where the model was not locked.
+    opening
+        Which entry of the log of openings this is, where the patients are an external cohort that
+        was opened under the lock.
+    recalibration
+        What recalibration at each centre would do, where that was asked for.
     """
 
     settings: StudySettings
@@ -47,6 +52,8 @@ class StudyFiles:
     validation: ValidationResults
     survival: SurvivalResults | None = None
     lock: str = ""
+    opening: str = ""
+    recalibration: pd.DataFrame | None = None
 
     @property
     def provenance(self) -> str:

@@ -9,8 +9,13 @@ from cmil.reporting.study_files import StudyFiles
 from cmil.reporting.words import intervals, notes_of, wide
 from cmil.validation.figures import calibration_figure, decision_figure, roc_figure
 from cmil.validation.forest_figures import centre_forest_figure, subgroup_forest_figure
-from survival.print_numbers import p_value
+from survival.print_numbers import NOT_ESTIMABLE, p_value
 
+_RECALIBRATED = {
+    "Intercept (95% CI)": "intercept",
+    "Slope (95% CI)": "slope",
+    "Brier (95% CI)": "brier",
+}
 _SIZE = {"cohort": "Cohort", "patients": "Patients", "positives": "With the outcome"}
 
 
@@ -135,8 +140,38 @@ def _calibration(study: StudyFiles) -> Section:
                 "Calibration curves",
                 calibration_figure(found.calibration_curve, found.score_histogram, table),
             ),
+            *_recalibration(study),
         ],
     )
+
+
+def _recalibration(study: StudyFiles) -> Sequence[Table]:
+    table = study.recalibration
+    if table is None:
+        return []
+    shown = pd.DataFrame(
+        {
+            "Cohort": table["cohort"],
+            "Recalibration": table["recalibration"],
+            **{
+                heading: ["" if text == NOT_ESTIMABLE else text for text in _estimates(table, name)]
+                for heading, name in _RECALIBRATED.items()
+            },
+            "Mean score": table["mean_score"].map(_number),
+            "Observed": table["observed"].map(_number),
+            "Note": table["note"].fillna(""),
+        }
+    )
+    caption = (
+        "What recalibration on a centre's own patients would do. It is beside the locked result "
+        "and not applied: every other number is of the locked score."
+    )
+    return [Table("recalibration", caption, table, shown)]
+
+
+def _estimates(table: pd.DataFrame, name: str) -> list[str]:
+    limits = {"ci_low": table[f"{name}_ci_low"], "ci_high": table[f"{name}_ci_high"]}
+    return intervals(pd.DataFrame({"value": table[name], **limits}))
 
 
 def _usefulness(study: StudyFiles) -> Section:
