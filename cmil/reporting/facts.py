@@ -169,9 +169,14 @@ def _facts_of_evaluation(study: StudyFiles) -> dict[str, str]:
     pooled = found.heterogeneity[found.heterogeneity["measure"] == "auc"]
     if len(pooled) and pd.notna(pooled["tau2"].iloc[0]):
         row = pooled.iloc[0]
+        next_one = (
+            "no prediction interval of so few"
+            if pd.isna(row["prediction_low"])
+            else f"prediction interval {row['prediction_low']:.3f} to {row['prediction_high']:.3f}"
+        )
         facts["heterogeneity"] = (
-            f"AUC over {row['centres']} centres {row['value']:.3f}, prediction interval "
-            f"{row['prediction_low']:.3f} to {row['prediction_high']:.3f}, tau2 {row['tau2']:.3f}."
+            f"AUC over {row['centres']} centres {row['value']:.3f}, {next_one}, tau2 "
+            f"{row['tau2']:.3f}."
         )
     shift = study.validation.shift
     if shift is not None and len(shift):

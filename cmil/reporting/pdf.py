@@ -39,9 +39,13 @@ from cmil.reporting.contents import Figure, Report, Table
 _MARGIN = 18 * mm
 _PADDING = 6
 # With less room left, a table begins on the next page.
-_LEAST_OF_TABLE = 35 * mm
+_LEAST_OF_TABLE = 45 * mm
 _WIDTH, _HEIGHT = A4[0] - 2 * _MARGIN, A4[1] - 2 * _MARGIN
+# Two figures with their captions fit on a page.
+_TALLEST = 0.43 * _HEIGHT
 _QUIET, _RULE = colors.HexColor("#565656"), colors.HexColor("#d4d4d4")
+# Longer words, which are digests, are broken.
+_WIDEST_WORD = 25 * mm
 # Wider letters than these do not fit beside each other any more.
 _CELL_POINTS = {6: 7.5, 9: 6.5}
 _FEW_POINTS = 5.5
@@ -64,7 +68,7 @@ class _Room(Flowable):  # type: ignore[misc]
     def __init__(self, name: str, size: tuple[float, float], laid: list[_Laid]) -> None:
         super().__init__()
         self._name, self._laid = name, laid
-        self._scale = min(1.0, _WIDTH / size[0], 0.75 * _HEIGHT / size[1])
+        self._scale = min(1.0, _WIDTH / size[0], _TALLEST / size[1])
         self.width, self.height = size[0] * self._scale, size[1] * self._scale
 
     def draw(self) -> None:
@@ -122,18 +126,22 @@ def _story(
     ]
     tables, figures = 0, 0
     for section in report.sections:
-        story.append(_text(section.title, "heading"))
-        story += [_text(paragraph, "body") for paragraph in section.paragraphs]
+        opening = [_text(section.title, "heading")]
+        opening += [_text(paragraph, "body") for paragraph in section.paragraphs]
         for part in section.parts:
             if isinstance(part, Figure):
                 figures += 1
                 room = _Room(part.name, sizes[part.name], laid)
                 words = _text(f"Figure {figures}. {part.caption}", "caption")
-                story.append(KeepTogether([room, words, _text(report.provenance, "origin")]))
+                origin = _text(report.provenance, "origin")
+                story.append(KeepTogether([*opening, room, words, origin]))
             else:
                 tables += 1
                 words = _text(f"Table {tables}. {part.caption}", "caption")
-                story += [CondPageBreak(_LEAST_OF_TABLE), words, _grid(part), Spacer(0, 4 * mm)]
+                least = _LEAST_OF_TABLE + sum(one.wrap(_WIDTH, _HEIGHT)[1] for one in opening)
+                story += [CondPageBreak(least), *opening, words, _grid(part), Spacer(0, 4 * mm)]
+            opening = []
+        story += opening
     return story
 
 
@@ -160,13 +168,15 @@ def _grid(table: Table) -> Grid:
 
 
 def _column_widths(shown: pd.DataFrame, points: float) -> Sequence[float]:
-    """Give each column its longest word, and share the rest of the page by the longest texts."""
+    """Give each column its longest word, and share the rest of the page by how much it says."""
     least, wanted = [], []
     for place, name in enumerate(shown.columns):
         texts = [str(name), *shown.iloc[:, place]]
-        words = [word for text in texts for word in text.split()]
-        least.append(max((_width_of(word, points) for word in words), default=0) + _PADDING)
-        wanted.append(min(max(_width_of(text, points) for text in texts), _WIDTH / 2))
+        words = [word for text in texts for word in text.split(" ")]
+        longest = max((_width_of(word, points) for word in words), default=0)
+        least.append(min(longest, _WIDEST_WORD) + _PADDING)
+        widths = [_width_of(text, points) for text in texts]
+        wanted.append(min(max(widths), least[-1] + 2 * sum(widths) / len(widths)))
     missing = [max(0.0, w - m) for m, w in zip(least, wanted, strict=True)]
     left = (_WIDTH - sum(least)) / max(sum(missing), 1e-9)
     if left < 0:  # words of such a table are broken

@@ -1,17 +1,79 @@
 """Sections on what the score should not decide: referral, shift, too few patches, readers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
 from cmil.readers.figures import readers_figure
 from cmil.referral.figures import detection_figure, risk_coverage_figure, stability_figure
+from cmil.reporting.columns import (
+    Printed,
+    interval,
+    number,
+    own_interval,
+    p,
+    printed,
+    said_once,
+    share,
+    words,
+)
 from cmil.reporting.contents import Figure, Section, Table
 from cmil.reporting.study_files import StudyFiles
-from cmil.reporting.words import as_text
 
 _MOST_FLIPS = 0.05
 """Share of decisions that may change with other patches of the same smear."""
+_OF: Mapping[str, Printed] = {"Cohort": words("cohort"), "Patients": words("patients")}
+_REFERRED: Mapping[str, Printed] = {
+    **_OF,
+    "Answered": share("coverage"),
+    "Wrong, of those answered": share("error"),
+    "Missed, of those with metastasis": share("missed"),
+    "False alarms, of those without": share("false_alarm"),
+    "Wrong, if nobody is referred": share("error_unreferred"),
+    "Note": words("note"),
+}
+_AREA: Mapping[str, Printed] = {
+    **_OF,
+    "Area (95% CI)": interval("value", digits=3),
+    "Least there can be": number("least", 3),
+    "Of a random order": number("random", 3),
+}
+_SHIFTED: Mapping[str, Printed] = {
+    "Centre": words("centre"),
+    "Patients": words("patients"),
+    "Distance": number("distance", 3),
+    "Too far from": number("too_far", 3),
+    "p": p(),
+    "Verdict": words("verdict"),
+    "False alarms of the test (95% CI)": own_interval("false_alarm_rate"),
+}
+_COMPARED: Mapping[str, Printed] = {
+    "Cohort": words("cohort"),
+    "Reader": words("reader"),
+    "Measure": words("measure"),
+    "Patients": words("patients"),
+    "Model": number("model"),
+    "Reader's": number("reader_value"),
+    "Difference (95% CI)": interval("difference"),
+    "p": p(),
+    "p (McNemar, exact)": p("p_exact"),
+    "p (mid-p)": p("p_mid"),
+    "Note": words("note"),
+}
+_READ: Mapping[str, Mapping[str, Printed]] = {
+    "readers-agreement": {
+        "Cohort": words("cohort"),
+        "One": words("one"),
+        "Other": words("other"),
+        "Patients": words("patients"),
+        "Kappa (95% CI)": interval("kappa"),
+        "Agreement": number("observed"),
+        "By chance": number("expected"),
+        "Note": words("note"),
+    },
+    "readers-differences": _COMPARED,
+    "readers-auc": _COMPARED,
+}
 
 
 def referral_sections(study: StudyFiles) -> Sequence[Section]:
@@ -30,7 +92,7 @@ def _referral(study: StudyFiles) -> Sequence[Section]:
     parts: list[Table | Figure] = []
     if found.referral is not None:
         caption = "Patients answered, and errors among them, under the frozen rule of referral."
-        parts.append(_table("referral", caption, found.referral))
+        parts.append(_table("referral", caption, found.referral, _REFERRED))
         row = found.referral[found.referral["cohort"] == cohort].iloc[0]
         parts.append(
             Figure(
@@ -42,7 +104,8 @@ def _referral(study: StudyFiles) -> Sequence[Section]:
             )
         )
     caption = f"Area under the risk-coverage curve (patients answered from the surest), {cohort}."
-    parts.append(_table("risk-coverage-area", caption, area))
+    caption += said_once(area, ("method",))
+    parts.append(_table("risk-coverage-area", caption, area, _AREA))
     return [Section("Referral", said, parts)]
 
 
@@ -54,7 +117,8 @@ def _shift(study: StudyFiles) -> Sequence[Section]:
         "How far the embeddings of each external centre are from development, with the share of "
         "false alarms such a test has there."
     )
-    return [Section("Shift", [], [_table("shift", caption, shift)])]
+    caption += said_once(shift, ("method", "false_alarms_of", "note"))
+    return [Section("Shift", [], [_table("shift", caption, shift, _SHIFTED)])]
 
 
 def _patches(study: StudyFiles) -> Sequence[Section]:
@@ -92,7 +156,7 @@ def _readers(study: StudyFiles) -> Sequence[Section]:
         "readers-auc": ("Multi-reader AUC.", found.readers_auc),
     }
     parts: list[Table | Figure] = [
-        _table(name, caption, table)
+        _table(name, f"{caption}{said_once(table, ('method',))}", table, _READ[name])
         for name, (caption, table) in tables.items()
         if table is not None and len(table)
     ]
@@ -111,13 +175,8 @@ def _readers(study: StudyFiles) -> Sequence[Section]:
     return [Section("Readers", [], parts)] if parts else []
 
 
-def _table(name: str, caption: str, table: pd.DataFrame) -> Table:
-    return Table(name, caption, table, table.map(as_text, missing="").rename(columns=_heading))
-
-
-def _heading(name: str) -> str:
-    text = name.replace("ci_low", "low").replace("ci_high", "high").replace("_", " ")
-    return text[:1].upper() + text[1:]
+def _table(name: str, caption: str, table: pd.DataFrame, columns: Mapping[str, Printed]) -> Table:
+    return Table(name, caption, table, printed(table, columns))
 
 
 _SECTIONS = (_referral, _shift, _patches, _readers)

@@ -34,7 +34,7 @@ def validated_card(study: StudyFiles, facts: Mapping[str, str]) -> str:
     )
     pooled = found.heterogeneity
     pooled = pooled[pooled["measure"] == "auc"]
-    told = [facts[name] for name in _TOLD if name in facts]
+    told = [_plain(facts[name]) for name in _TOLD if name in facts]
     parts = [
         "## Validation",
         "\n\n".join(told),
@@ -59,11 +59,11 @@ def _table(rows: pd.DataFrame) -> str:
         ["---"] * len(rows.columns),
         *rows.to_numpy().tolist(),
     ]
-    return "\n".join(f"| {' | '.join(_cell(text) for text in line)} |" for line in lines)
+    return "\n".join(f"| {' | '.join(_plain(text) for text in line)} |" for line in lines)
 
 
-def _cell(text: str) -> str:
-    """Keep what a manifest says from ending a cell or a line, or being read as markup."""
+def _plain(text: str) -> str:
+    """Keep what a manifest says from ending a line or a cell, and from being read as markup."""
     plain = " ".join(str(text).split()).replace("\\", "\\\\")
     for sign in "|<>*_[]`":
         plain = plain.replace(sign, f"\\{sign}")

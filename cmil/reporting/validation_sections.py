@@ -1,9 +1,10 @@
 """Sections on how the frozen score does: each centre, decisions, calibration, use, centres."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from cmil.reporting.columns import Printed, interval, limits, number, own_interval, printed, words
 from cmil.reporting.contents import Figure, Section, Table
 from cmil.reporting.study_files import StudyFiles
 from cmil.reporting.words import intervals, notes_of, wide
@@ -11,11 +12,18 @@ from cmil.validation.figures import calibration_figure, decision_figure, roc_fig
 from cmil.validation.forest_figures import centre_forest_figure, subgroup_forest_figure
 from survival.print_numbers import NOT_ESTIMABLE, p_value
 
-_RECALIBRATED = {
-    "Intercept (95% CI)": "intercept",
-    "Slope (95% CI)": "slope",
-    "Brier (95% CI)": "brier",
+_RECALIBRATED: Mapping[str, Printed] = {
+    "Cohort": words("cohort"),
+    "Recalibration": words("recalibration"),
+    "Intercept (95% CI)": own_interval("intercept"),
+    "Slope (95% CI)": own_interval("slope"),
+    "Mean score": number("mean_score", 3),
+    "Observed": number("observed", 3),
+    "Brier (95% CI)": own_interval("brier", 3),
+    "Note": words("note"),
 }
+_WHOLE = {"o_e": "O:E", "lr_positive": "LR+", "lr_negative": "LR-"}
+_WORDS = {name: name.upper() for name in ("auc", "ppv", "npv", "ici", "ece")} | {"brier": "Brier"}
 _SIZE = {"cohort": "Cohort", "patients": "Patients", "positives": "With the outcome"}
 
 
@@ -34,10 +42,7 @@ def validation_sections(study: StudyFiles) -> Sequence[Section]:
 def _discrimination(study: StudyFiles) -> Section:
     found = study.validation.tables
     table = found.discrimination
-    measures = {
-        name: {"auc": "AUC", "average_precision": "Average precision"}.get(name, _heading(name))
-        for name in table["measure"].unique()
-    }
+    measures = {name: _heading(name) for name in table["measure"].unique()}
     parts: list[Table | Figure] = [
         Table(
             "discrimination",
@@ -66,7 +71,7 @@ def _discrimination(study: StudyFiles) -> Section:
         )
         caption = "Differences of AUC, with DeLong's test; p values are corrected by Holm."
         parts.append(Table("auc-differences", caption, compared, shown))
-    note = notes_of(table, ["cohort", "measure"])
+    note = _notes(table)
     return Section("Discrimination", [note] if note else [], parts)
 
 
@@ -121,7 +126,7 @@ def _calibration(study: StudyFiles) -> Section:
     found = study.validation.tables
     table = found.calibration
     measures = {name: _heading(name) for name in table["measure"].unique()}
-    note = notes_of(table, ["cohort", "measure"])
+    note = _notes(table)
     return Section(
         "Calibration",
         [note] if note else [],
@@ -149,29 +154,11 @@ def _recalibration(study: StudyFiles) -> Sequence[Table]:
     table = study.recalibration
     if table is None:
         return []
-    shown = pd.DataFrame(
-        {
-            "Cohort": table["cohort"],
-            "Recalibration": table["recalibration"],
-            **{
-                heading: ["" if text == NOT_ESTIMABLE else text for text in _estimates(table, name)]
-                for heading, name in _RECALIBRATED.items()
-            },
-            "Mean score": table["mean_score"].map(_number),
-            "Observed": table["observed"].map(_number),
-            "Note": table["note"].fillna(""),
-        }
-    )
     caption = (
         "What recalibration on a centre's own patients would do. It is beside the locked result "
         "and not applied: every other number is of the locked score."
     )
-    return [Table("recalibration", caption, table, shown)]
-
-
-def _estimates(table: pd.DataFrame, name: str) -> list[str]:
-    limits = {"ci_low": table[f"{name}_ci_low"], "ci_high": table[f"{name}_ci_high"]}
-    return intervals(pd.DataFrame({"value": table[name], **limits}))
+    return [Table("recalibration", caption, table, printed(table, _RECALIBRATED))]
 
 
 def _usefulness(study: StudyFiles) -> Section:
@@ -199,18 +186,6 @@ def _centres(study: StudyFiles) -> Section:
     pooled = found.heterogeneity
     if pooled.empty:
         return Section("Centres", ["No external centre has been scored."])
-    shown = pd.DataFrame(
-        {
-            "Measure": _named(pooled),
-            "Centres": pooled["centres"],
-            "Pooled (95% CI)": intervals(pooled),
-            "Ad hoc 95% CI": _limits(pooled, "adhoc_ci_low", "adhoc_ci_high"),
-            "95% prediction interval": _limits(pooled, "prediction_low", "prediction_high"),
-            "tau²": pooled["tau2"].map(_number),
-            "I², %": pooled["i2"].map(_number),
-            "Note": pooled["note"],
-        }
-    )
     without = found.leave_one_out[found.leave_one_out["measure"] == "auc"]
     left_out = pd.DataFrame(
         {
@@ -234,7 +209,12 @@ def _centres(study: StudyFiles) -> Section:
                 "Forest plot of AUC by centre",
                 centre_forest_figure(found.centres, pooled, "auc"),
             ),
-            Table("heterogeneity", "Measures over external centres.", pooled, shown),
+            Table(
+                "heterogeneity",
+                "Measures over external centres.",
+                pooled,
+                printed(pooled, _POOLED),
+            ),
             Table("leave-one-centre-out", "Without each centre in turn.", without, left_out),
         ],
     )
@@ -282,10 +262,13 @@ def _methods(table: pd.DataFrame) -> str:
     return "; ".join(f"{_heading(name)} {' or '.join(of)}" for name, of in used.items()) + "."
 
 
+def _notes(table: pd.DataFrame) -> str:
+    return notes_of(table.assign(measure=table["measure"].map(_heading)), ["cohort", "measure"])
+
+
 def _heading(measure: object) -> str:
-    known = {"auc": "AUC", "ppv": "PPV", "npv": "NPV", "o_e": "O:E", "ici": "ICI"}
     name = str(measure)
-    text = known.get(name, name.replace("_", " "))
+    text = " ".join(_WORDS.get(word, word) for word in _WHOLE.get(name, name).split("_"))
     return text[:1].upper() + text[1:]
 
 
@@ -294,10 +277,13 @@ def _named(table: pd.DataFrame) -> list[str]:
     return [f"{_heading(name)} at {at}" if at else _heading(name) for name, at in rows]
 
 
-def _limits(table: pd.DataFrame, lower: str, upper: str) -> list[str]:
-    rows = zip(table[lower], table[upper], strict=True)
-    return ["" if pd.isna(low) else f"{low:.3f} to {high:.3f}" for low, high in rows]
-
-
-def _number(value: float) -> str:
-    return "" if pd.isna(value) else f"{value:.3f}"
+_POOLED: Mapping[str, Printed] = {
+    "Measure": _named,
+    "Centres": words("centres"),
+    "Pooled (95% CI)": interval("value", digits=3, missing=NOT_ESTIMABLE),
+    "Ad hoc 95% CI": limits("adhoc_ci_low", "adhoc_ci_high", 3),
+    "95% prediction interval": limits("prediction_low", "prediction_high", 3),
+    "tau²": number("tau2", 3),
+    "I², %": number("i2", 1),
+    "Note": words("note"),
+}

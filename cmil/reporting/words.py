@@ -58,10 +58,3 @@ def notes_of(table: pd.DataFrame, of: Sequence[str]) -> str:
         for row in noted.to_dict("records")
     )
     return " ".join(said)
-
-
-def as_text(value: object, missing: str) -> str:
-    """Print a number with three digits, `missing` where there is none, and words as they are."""
-    if isinstance(value, float):
-        return missing if pd.isna(value) else f"{value:.3g}"
-    return str(value)
