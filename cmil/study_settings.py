@@ -40,6 +40,11 @@ class StudySettings(BaseModel):
                 f'mil.endpoint "{self.mil.endpoint}" is not in [cohort.endpoints], which has '
                 f"{endpoints}"
             )
+        if self.mil.task == "survival" and self.cohort.endpoints[self.mil.endpoint].entry:
+            raise ValueError(
+                f'mil.endpoint "{self.mil.endpoint}" has patients who enter late, which training '
+                "does not allow for; learn another endpoint, or drop its entry"
+            )
         if (self.mil.task == "classes") != bool(self.cohort.classes):
             raise ValueError(
                 'mil.task "classes" and [cohort] classes, their names, go together; state both or '

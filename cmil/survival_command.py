@@ -31,7 +31,7 @@ def relate_table_to_survival(
     patients
         CSV: `patient_id` and the columns that endpoints and settings name.
     endpoints
-        `NAME=TIME,EVENT[,UNIT[,COMPETING...]]`, see `survival.tables.read_endpoint`.
+        `NAME=[ENTRY:]TIME,EVENT[,UNIT[,COMPETING...]]`, see `survival.tables.read_endpoint`.
     out
         Folder of the results; a lock in `out/survival/cutpoint.json` is applied, not re-fitted.
     settings

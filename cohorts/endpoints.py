@@ -20,6 +20,9 @@ class Endpoint(BaseModel):
         so on where an event of `competing` came first.
     unit
         Unit of `time`; printed on axes and in tables, never converted.
+    entry
+        Column of the time at which a patient came under observation, in `unit` (left truncation):
+        at risk at t if entry < t <= time. Without it everybody is observed from 0 on.
     competing
         Names of the events that keep this one from happening, in the order of their codes from 2.
     """
@@ -29,7 +32,13 @@ class Endpoint(BaseModel):
     time: str
     event: str
     unit: TimeUnit = "months"
+    entry: str | None = None
     competing: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns that a patient's outcome is read from."""
+        return (self.time, self.event, *([self.entry] if self.entry else []))
 
     @field_validator("competing")
     @classmethod

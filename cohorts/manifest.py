@@ -143,7 +143,7 @@ def read_cohort(
     manifest = settings.manifest
     header, rows = read_rows(manifest)
     endpoints = settings.endpoints.values()
-    numeric = dict.fromkeys([*(c for e in endpoints for c in (e.time, e.event)), *covariates])
+    numeric = dict.fromkeys([*(c for e in endpoints for c in e.columns), *covariates])
     kept = [name for name in dict.fromkeys(words) if name not in numeric]
     named = [*([settings.label] if settings.label else []), *numeric, *kept]
     _check_columns(manifest, header, named)

@@ -122,13 +122,18 @@ def refuse_unfit_settings(endpoints: Mapping[str, Endpoint], settings: SurvivalS
     Raises
     ------
     SettingsError
-        If the cut-point's rule reads an endpoint that is not there, or a time is stated for
-        endpoints of several units.
+        If the cut-point's rule reads an endpoint that is not there or has late entries, or a time
+        is stated for endpoints of several units.
     """
     read = settings.cutpoint.endpoint
     if endpoints and read is not None and read not in endpoints:
         raise SettingsError(
             f'cutpoint: endpoint "{read}" is none of the endpoints; they are {", ".join(endpoints)}'
+        )
+    if read is not None and read in endpoints and endpoints[read].entry:
+        raise SettingsError(
+            f'cutpoint: "{settings.cutpoint.method}" reads endpoint "{read}", whose patients enter '
+            "late, which it does not allow for; take a rule that reads no outcome, such as median"
         )
     units = sorted({endpoint.unit for endpoint in endpoints.values()})
     stated = {
@@ -175,8 +180,10 @@ def _plan(
     if not horizons:
         source = development or list(strata.values())[-1]
         horizons, horizons_by = default_horizons(source, endpoint.unit)
-    # Where events compete, one less a Cox model's survival is no probability of the event.
-    models = fit_risk_models(development) if development and not endpoint.competing else ()
+    # Where events compete, one less a Cox model's survival is no probability of the event; where
+    # patients enter late, nothing that needs a predicted risk is asked.
+    plain = not (endpoint.competing or endpoint.entry)
+    models = fit_risk_models(development) if development and plain else ()
     return Plan(name, endpoint, cut, settings, horizons, horizons_by, development, models)
 
 

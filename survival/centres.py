@@ -40,7 +40,11 @@ class CentreHazards:
 
 
 def centre_hazard_ratios(
-    time: ArrayLike, event: ArrayLike, covariates: pd.DataFrame, centre: ArrayLike
+    time: ArrayLike,
+    event: ArrayLike,
+    covariates: pd.DataFrame,
+    centre: ArrayLike,
+    entry: ArrayLike | None = None,
 ) -> CentreHazards:
     """Fit the hazard ratio of the first covariate in every centre and pool them.
 
@@ -56,13 +60,17 @@ def centre_hazard_ratios(
         Numeric columns (n rows), the term of interest first, in the same unit in every centre.
     centre
         Centre of each patient (n,).
+    entry
+        Time from which a patient is under observation (n,); without it, from 0.
     """
     times, events, names = np.asarray(time), np.asarray(event), np.asarray(centre)
+    entries = None if entry is None else np.asarray(entry, dtype=np.float64)
     taken = ("hr", "ci_low", "ci_high", "p", "coefficient", "se", "method")
     lines = []
     for name in np.unique(names):
         member = names == name
-        found = cox_regression(times[member], events[member], covariates[member])
+        began = None if entries is None else entries[member]
+        found = cox_regression(times[member], events[member], covariates[member], entry=began)
         lines.append(
             {"centre": str(name), "n": found.n, "events": found.events}
             | {name: found.table[name].iloc[0] for name in taken}

@@ -63,8 +63,8 @@ def repeated_patients(patients: pd.DataFrame) -> list[Finding]:
 
 
 def endpoint_findings(patients: pd.DataFrame, endpoint: Endpoint) -> list[Finding]:
-    """Check that times are positive and of this century, and events coded as the endpoint says."""
-    absent = absent_columns("patients", patients.columns, (endpoint.time, endpoint.event))
+    """Check that times are positive and of this century, entries before them, and event codes."""
+    absent = absent_columns("patients", patients.columns, endpoint.columns)
     if absent:
         return absent
     found = [
@@ -100,7 +100,23 @@ def endpoint_findings(patients: pd.DataFrame, endpoint: Endpoint) -> list[Findin
         for column, mask, says in checks
         if mask.any()
     ]
-    return found
+    return found + _entry_findings(patients, endpoint)
+
+
+def _entry_findings(patients: pd.DataFrame, endpoint: Endpoint) -> list[Finding]:
+    if endpoint.entry is None:
+        return []
+    begin, end = numeric(patients[endpoint.entry]), numeric(patients[endpoint.time])
+    checks = [
+        (begin.isna(), "missing or not a number; give 0 where observation began at time zero"),
+        (begin < 0, "negative; nobody enters before time zero"),
+        (begin >= end, f'not before "{endpoint.time}"; who enters at the end was never observed'),
+    ]
+    return [
+        in_column("error", "patients", endpoint.entry, says, patients.index[mask])
+        for mask, says in checks
+        if mask.any()
+    ]
 
 
 def covariate_findings(patients: pd.DataFrame, name: str) -> list[Finding]:

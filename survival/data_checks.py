@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from cohorts.endpoints import Endpoint
+from cohorts.endpoints import Endpoint, event_of_interest
 from survival.column_checks import (
     covariate_findings,
     endpoint_findings,
@@ -16,7 +16,8 @@ from survival.column_checks import (
 from survival.cox import AMPLE_EVENTS, FEWEST_EVENTS
 from survival.cox_design import NotEstimableError, SeparationError
 from survival.cox_model import fit_cox
-from survival.findings import Finding, absent_columns, findings_table, in_column
+from survival.findings import Finding, findings_table, in_column
+from survival.landmark import delayed_entry_notes
 
 # Median time under observation of a clinical cohort: from one month to 30 years.
 _PLAUSIBLE = {"days": (30.0, 10_957.0), "months": (1.0, 360.0), "years": (1 / 12, 30.0)}
@@ -28,7 +29,6 @@ def check_data(
     endpoint: Endpoint,
     covariates: Sequence[str] = (),
     *,
-    entry: str | None = None,
     predictions: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Check the tables of a survival analysis, as a whole and column by column.
@@ -36,13 +36,11 @@ def check_data(
     Parameters
     ----------
     patients
-        Indexed by patient id, with the endpoint's columns, the covariates and the entry times.
+        Indexed by patient id, with the endpoint's columns and the covariates.
     endpoint
         Its columns and the unit of time.
     covariates
         Numeric columns of the planned model, the score among them where it has one.
-    entry
-        Column of the time from which a patient is under observation, in the endpoint's unit.
     predictions
         The predictions table, if there is one; scores of a training fold are refused.
 
@@ -55,31 +53,13 @@ def check_data(
     found = repeated_patients(patients) + endpoint_findings(patients, endpoint)
     for name in covariates:
         found += covariate_findings(patients, name)
-    if entry is not None:
-        found += _entry_findings(patients, endpoint, entry)
     if predictions is not None:
         found += prediction_findings(predictions)
     found += _unit_findings(patients, endpoint)
     if not any(f.table == "patients" for f in found if f.level == "error"):
-        found += _model_findings(patients, endpoint, covariates, entry)
+        found += _late_entry(patients, endpoint)
+        found += _model_findings(patients, endpoint, covariates)
     return findings_table(found)
-
-
-def _entry_findings(patients: pd.DataFrame, endpoint: Endpoint, entry: str) -> list[Finding]:
-    absent = absent_columns("patients", patients.columns, (entry,))
-    if absent or endpoint.time not in patients:
-        return absent
-    begin, end = numeric(patients[entry]), numeric(patients[endpoint.time])
-    checks = [
-        (begin.isna(), "missing or not a number; give 0 where observation began at time zero"),
-        (begin < 0, "negative; nobody enters before time zero"),
-        (begin >= end, f'not before "{endpoint.time}"; who enters at the end was never observed'),
-    ]
-    return [
-        in_column("error", "patients", entry, says, patients.index[mask])
-        for mask, says in checks
-        if mask.any()
-    ]
 
 
 def _unit_findings(patients: pd.DataFrame, endpoint: Endpoint) -> list[Finding]:
@@ -96,8 +76,18 @@ def _unit_findings(patients: pd.DataFrame, endpoint: Endpoint) -> list[Finding]:
     return [in_column("warning", "patients", endpoint.time, says)]
 
 
+def _late_entry(patients: pd.DataFrame, endpoint: Endpoint) -> list[Finding]:
+    """Warn where late entries leave few at risk early on."""
+    if endpoint.entry is None:
+        return []
+    event = event_of_interest(numeric(patients[endpoint.event]))
+    time, entry = (numeric(patients[name]) for name in (endpoint.time, endpoint.entry))
+    notes = delayed_entry_notes(time, event, entry)
+    return [in_column("warning", "patients", endpoint.entry, note) for note in notes]
+
+
 def _model_findings(
-    patients: pd.DataFrame, endpoint: Endpoint, covariates: Sequence[str], entry: str | None
+    patients: pd.DataFrame, endpoint: Endpoint, covariates: Sequence[str]
 ) -> list[Finding]:
     """Check what only shows where the columns are seen together: one model of all of them."""
     found: list[Finding] = []
@@ -120,7 +110,7 @@ def _model_findings(
     unfit = _constant(terms) or _collinear(terms)
     found += unfit + _few_events(endpoint, int(event.sum()), len(covariates))
     if not unfit:
-        begin = None if entry is None else numeric(patients[entry])[complete]
+        begin = numeric(patients[endpoint.entry])[complete] if endpoint.entry else None
         time = numeric(patients[endpoint.time])[complete]
         found += _separation(time, event, terms, begin)
     return found

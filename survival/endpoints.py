@@ -44,8 +44,8 @@ def join_endpoints(
     -------
     pandas.DataFrame
         Indexed by patient id in the order of `predictions`: `centre`, `split`, `score`, each
-        endpoint's time and event, and the covariates, the last three as float. A competing event
-        is 0 in the event column; `event_codes` tells which it was.
+        endpoint's time, event and entry, and the covariates, all of these as float. A competing
+        event is 0 in the event column; `event_codes` tells which it was.
 
     Raises
     ------
@@ -60,7 +60,7 @@ def join_endpoints(
     refuse(problems)
 
     columns = dict.fromkeys(
-        [*(name for e in endpoints.values() for name in (e.time, e.event)), *covariates]
+        [*(name for e in endpoints.values() for name in e.columns), *covariates]
     )
     numbers = pd.DataFrame({name: numeric(patients[name]) for name in columns})
     for endpoint in endpoints.values():
@@ -80,11 +80,11 @@ def event_codes(
 
 
 def without_outcome(patients: pd.DataFrame, endpoint: Endpoint) -> "pd.Series[str]":
-    """Name the patients whose time or event is not known, each with the columns that lack it.
+    """Name the patients whose time, event or entry is not known, each with what lacks it.
 
     They can be in no curve of this endpoint. Leaving them out is usual; doing so unseen is not.
     """
-    named = [name for name in (endpoint.time, endpoint.event) if name in patients]
+    named = [name for name in endpoint.columns if name in patients]
     lacking = patients[named].isna()
     return lacking[lacking.any(axis=1)].apply(
         lambda row: ", ".join(str(name) for name in row.index[row]), axis=1, result_type="reduce"
@@ -134,7 +134,7 @@ def _patient_problems(
     problems = [finding.message for finding in findings]
     if not endpoints:
         problems.append("patients: no endpoint is named; name its time and event columns")
-    outcome = {name for e in endpoints.values() for name in (e.time, e.event)}
+    outcome = {name for e in endpoints.values() for name in e.columns}
     for name in covariates:
         if name in outcome or name in _JOINED_COLUMNS:
             role = "an endpoint" if name in outcome else "a column of the scores"

@@ -38,7 +38,7 @@ def methods_text(
     settings = plans[0].settings
     parts = [
         _of_cutpoint(plans[0], exploratory),
-        _of_curves(settings),
+        _of_curves(settings, plans),
         _of_groups(plans[0], further),
         _of_models(plans, further),
         _of_predictions(plans, further, seed),
@@ -67,12 +67,20 @@ def _of_cutpoint(plan: Plan, exploratory: bool) -> str:
     )
 
 
-def _of_curves(settings: SurvivalSettings) -> str:
-    return (
+def _of_curves(settings: SurvivalSettings, plans: Sequence[Plan]) -> str:
+    late = [plan for plan in plans if plan.endpoint.entry]
+    said = (
         "Survival was estimated by Kaplan & Meier 1958 with Greenwood's variance and pointwise "
         f"95% limits on the {_INTERVAL[settings.interval]} scale; follow-up by the reverse "
         "Kaplan-Meier method (Schemper & Smith 1996). Patients at risk are those with time >= t."
     )
+    for plan in late:
+        said += (
+            f" Patients came under observation of {plan.name} at {plan.endpoint.entry} (delayed "
+            "entry: at risk if entry < t <= time; Klein & Moeschberger 2003, section 4.6), in "
+            "curves, log-rank tests and Cox models; what takes no late entry was left out."
+        )
+    return said
 
 
 def _of_groups(plan: Plan, further: Mapping[str, pd.DataFrame]) -> str:
@@ -82,10 +90,12 @@ def _of_groups(plan: Plan, further: Mapping[str, pd.DataFrame]) -> str:
     )
     if "logrank_pairs" in further:
         said += ", by the test for trend, and pair by pair with Holm's correction"
-    said += (
-        f", and by restricted mean survival time (Uno et al. 2014) up to {plan.rmst_until:g} "
-        f"{plan.endpoint.unit}."
-    )
+    if "rmst_contrasts" in further:
+        said += (
+            f", and by restricted mean survival time (Uno et al. 2014) up to {plan.rmst_until:g} "
+            f"{plan.endpoint.unit}"
+        )
+    said += "."
     if "landmark" in further:
         at = plan.settings.landmark
         said += (
@@ -128,6 +138,8 @@ def _of_models(plans: Sequence[Plan], further: Mapping[str, pd.DataFrame]) -> st
 
 def _of_predictions(plans: Sequence[Plan], further: Mapping[str, pd.DataFrame], seed: int) -> str:
     settings = plans[0].settings
+    if "concordance" not in further:
+        return ""
     times = "; ".join(
         f"{plan.name}: {' and '.join(f'{t:g}' for t in plan.horizons)} {plan.endpoint.unit} "
         f"({plan.horizons_by})"

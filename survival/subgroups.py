@@ -45,6 +45,7 @@ def subgroup_hazard_ratios(
     score: "pd.Series[float]",
     subgroups: pd.DataFrame,
     strata: ArrayLike | None = None,
+    entry: ArrayLike | None = None,
 ) -> SubgroupHazards:
     """Fit the hazard ratio of a score in every level of every subgroup, and test the difference.
 
@@ -63,6 +64,8 @@ def subgroup_hazard_ratios(
         One column for each subgroup (n rows), its levels as values; missing where not known.
     strata
         Further strata of the baseline hazard (n,), e.g. the centre.
+    entry
+        Time from which a patient is under observation (n,); without it, from 0.
 
     Raises
     ------
@@ -77,6 +80,8 @@ def subgroup_hazard_ratios(
             "stratum": 0 if strata is None else np.asarray(strata),
         }
     )
+    if entry is not None:
+        data["entry"] = np.asarray(entry, dtype=np.float64)
     term = str(score.name)
     rows = [_line("all patients", "", _fit(data, term))]
     tests = []
@@ -126,7 +131,13 @@ def _label(level: object) -> str:
 
 def _fit(members: pd.DataFrame, term: str) -> CoxRegression:
     score = members[["score"]].rename(columns={"score": term})
-    return cox_regression(members["time"], members["event"], score, strata=members["stratum"])
+    return cox_regression(
+        members["time"],
+        members["event"],
+        score,
+        entry=members.get("entry"),
+        strata=members["stratum"],
+    )
 
 
 def _line(subgroup: str, level: str, found: CoxRegression) -> dict[str, object]:
@@ -146,6 +157,7 @@ def _interaction(data: pd.DataFrame, fits: dict[str, CoxRegression]) -> dict[str
         members["time"],
         members["event"],
         members[["score"]],
+        entry=members.get("entry"),
         strata=members.groupby(["level", "stratum"]).ngroup(),
     )
     separate = sum(model.loglik for model in models.values())

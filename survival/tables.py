@@ -51,7 +51,9 @@ def read_patients(path: Path, predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def read_endpoint(text: str) -> tuple[str, Endpoint]:
-    """Read `NAME=TIME,EVENT[,UNIT[,COMPETING...]]`; the unit is months if it is not given.
+    """Read `NAME=[ENTRY:]TIME,EVENT[,UNIT[,COMPETING...]]`; the unit is months by default.
+
+    With `ENTRY:` before it, the time under observation begins in that column.
 
     Raises
     ------
@@ -65,11 +67,13 @@ def read_endpoint(text: str) -> tuple[str, Endpoint]:
             f'--endpoint "{text}": give NAME=TIME,EVENT, its columns, then the unit and competing '
             'events if any, e.g. "overall survival=os_months,os_event,months"'
         )
-    time, event, *rest = fields
+    last, event, *rest = fields
+    begun, _, time = last.rpartition(":")
     given = {"unit": rest[0]} if rest else {}
     try:
         return name.strip(), Endpoint.model_validate(
-            {"time": time, "event": event, "competing": tuple(rest[1:])} | given
+            {"time": time, "event": event, "entry": begun or None, "competing": tuple(rest[1:])}
+            | given
         )
     except ValidationError as error:
         fault = error.errors()[0]

@@ -31,7 +31,7 @@ def survival(
     endpoint: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME=TIME,EVENT[,UNIT[,COMPETING...]]",
+            metavar="NAME=[ENTRY:]TIME,EVENT[,UNIT[,COMPETING...]]",
             help="Of a table: an endpoint and its columns; may be repeated.",
         ),
     ] = None,

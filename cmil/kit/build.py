@@ -10,6 +10,7 @@ from cmil.kit.archive import write_archive
 from cmil.kit.wheel import WHEEL_NAME, write_wheel
 from cmil.protocol.freeze import without_ids
 from cmil.protocol.lock import LOCK, Lock, verify_lock
+from cohorts.endpoints import Endpoint
 from cohorts.errors import SettingsError
 from cohorts.files import digest_of_file, digest_of_text, json_text
 
@@ -98,8 +99,8 @@ def needs_of(lock: Lock, *, with_wheels: bool) -> str:
 
 
 def _columns(lock: Lock) -> list[str]:
-    endpoints = lock.settings["cohort"]["endpoints"].values()
-    outcomes = [endpoint[name] for endpoint in endpoints for name in ("time", "event")]
+    endpoints = map(Endpoint.model_validate, lock.settings["cohort"]["endpoints"].values())
+    outcomes = dict.fromkeys(name for endpoint in endpoints for name in endpoint.columns)
     return ["patient_id", "slide_id", "path", "centre", "mpp", lock.label, *outcomes]
 
 

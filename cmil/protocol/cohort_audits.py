@@ -108,9 +108,10 @@ def audit_follow_up(
     """
     rows = []
     for name, endpoint in endpoints.items():
-        known = patients.dropna(subset=[endpoint.time, endpoint.event])
+        known = patients.dropna(subset=list(endpoint.columns))
         for (split, centre), group in known.groupby(["split", "centre"], sort=True):
-            found = median_follow_up(group[endpoint.time], group[endpoint.event])
+            entry = group[endpoint.entry] if endpoint.entry else None
+            found = median_follow_up(group[endpoint.time], group[endpoint.event], entry=entry)
             row = {"endpoint": name, "split": split, "centre": centre, "patients": len(group)}
             row |= {"events": int(group[endpoint.event].sum()), "median_follow_up": found.median}
             rows.append(

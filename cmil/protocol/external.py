@@ -13,6 +13,7 @@ from cmil.progress import say
 from cmil.protocol.lock import Lock, refuse_development
 from cmil.study import Study
 from cmil.study_settings import StudySettings
+from cohorts.endpoints import Endpoint
 from cohorts.errors import DataError, SettingsError
 from cohorts.manifest import Cohort, read_cohort
 from feature_extraction.bags import bag_path, read_bag_attributes
@@ -183,7 +184,11 @@ def _settings(
     cohort, survival = dict(locked["cohort"]), dict(locked["survival"])
     absent = [name for name in survival["covariates"] if name not in header]
     survival["covariates"] = [name for name in survival["covariates"] if name in header]
-    known = {n: e for n, e in cohort["endpoints"].items() if {e["time"], e["event"]} <= header}
+    known = {
+        name: endpoint
+        for name, endpoint in cohort["endpoints"].items()
+        if set(Endpoint.model_validate(endpoint).columns) <= header
+    }
     absent += [name for name in cohort["endpoints"] if name not in known]
     if absent:
         say(f'"{manifest.name}" has no {", ".join(absent)}; survival is left without')

@@ -80,8 +80,9 @@ def _facts_of_patients(study: StudyFiles) -> dict[str, str]:
 def _follow_up(study: StudyFiles) -> str:
     said = []
     for name, endpoint in study.settings.cohort.endpoints.items():
-        known = study.cohort.patients[[endpoint.time, endpoint.event]].dropna()
-        middle = median_follow_up(known[endpoint.time], known[endpoint.event])
+        known = study.cohort.patients[list(endpoint.columns)].dropna()
+        entry = known[endpoint.entry] if endpoint.entry else None
+        middle = median_follow_up(known[endpoint.time], known[endpoint.event], entry=entry)
         text = "not reached" if pd.isna(middle.median) else f"{middle.median:.1f} {endpoint.unit}"
         said.append(f"{name}: {text}")
     return f"Median follow-up (reverse Kaplan-Meier) of {'; '.join(said)}."

@@ -16,13 +16,13 @@ def group_tests(stratum: Stratum, plan: Plan) -> Answer:
     """Test the groups by log-rank; of three also for trend, and pair by pair (Holm)."""
     rows = stratum.rows
     outcome = (rows["time"], rows["event"], rows["group"])
-    test = logrank_test(*outcome, stratum.strata)
+    test = logrank_test(*outcome, stratum.strata, entry=stratum.entry)
     note = _why_not(test, rows)
     tables = {"logrank": _logrank(test, stratum, plan, note)}
     present = [group for group in plan.groups if (rows["group"] == group).any()]
     if len(plan.groups) > 2 and len(present) > 1:
-        trend = logrank_trend(*outcome, present, stratum.strata)
-        pairs = pairwise_logrank(*outcome, stratum.strata, correction="holm")
+        trend = logrank_trend(*outcome, present, stratum.strata, entry=stratum.entry)
+        pairs = pairwise_logrank(*outcome, stratum.strata, entry=stratum.entry, correction="holm")
         named = {"stratified_by": stratum.stratified_by}
         line = {"order": " < ".join(present), "z": trend.z, "p": trend.p, "method": trend.method}
         tables["logrank_trend"] = pd.DataFrame([named | line | {"note": note}])

@@ -20,9 +20,12 @@ _QUANTILES = (0.25, 0.5, 0.75)
 def group_curves(stratum: Stratum, plan: Plan) -> Answer:
     """Describe each group: Kaplan-Meier, numbers at risk, medians, quantiles, at the horizons."""
     rows, unit, interval = stratum.rows, plan.endpoint.unit, plan.settings.interval
-    curves = curves_by_group(rows["time"], rows["event"], rows["group"], interval=interval)
+    entry = stratum.entry
+    curves = curves_by_group(
+        rows["time"], rows["event"], rows["group"], entry=entry, interval=interval
+    )
     at = ticks(float(rows["time"].max()), unit)
-    at_risk = numbers_at_risk(rows["time"], rows["group"], at, event=rows["event"])
+    at_risk = numbers_at_risk(rows["time"], rows["group"], at, event=rows["event"], entry=entry)
     present = [group for group in plan.groups if (curves["group"] == group).any()]
     of = {group: curves[curves["group"] == group] for group in present}
     quantiles = [quantile_times(of[g], _QUANTILES).assign(group=g) for g in present]
@@ -50,8 +53,9 @@ def _medians(stratum: Stratum, plan: Plan) -> pd.DataFrame:
     lines = []
     for group, members in groups.items():
         time, event = members["time"], members["event"]
-        survival = median_time(kaplan_meier(time, event, interval=plan.settings.interval))
-        follow_up = median_follow_up(time, event)
+        entry = None if stratum.entry is None else stratum.entry[members.index]
+        curve = kaplan_meier(time, event, entry=entry, interval=plan.settings.interval)
+        survival, follow_up = median_time(curve), median_follow_up(time, event, entry=entry)
         counted = {"n": len(members), "events": int(event.sum()), "unit": plan.endpoint.unit}
         followed = {f"follow_up_{name}": value for name, value in follow_up._asdict().items()}
         lines.append({"group": group} | counted | survival._asdict() | followed)

@@ -57,6 +57,7 @@ def _everyone(
 ) -> Stratum:
     """All patients with the endpoint's outcome, before they are parted."""
     outcome = {"time": rows[endpoint.time], "event": rows[endpoint.event].astype(int)}
+    outcome |= {"entry": rows[endpoint.entry]} if endpoint.entry else {}
     codes = event_codes(rows, known, endpoint)
     columns = known.set_axis(known.index.astype(str)).loc[rows.index]
     risk = known_risk_group(columns, settings.risk_group) if settings.risk_group else None

@@ -14,7 +14,9 @@ def centres(stratum: Stratum, plan: Plan) -> Answer:
     if not stratum.several_centres:
         return Answer({})
     rows = stratum.rows
-    found = centre_hazard_ratios(rows["time"], rows["event"], stratum.score, rows["centre"])
+    found = centre_hazard_ratios(
+        rows["time"], rows["event"], stratum.score, rows["centre"], stratum.entry
+    )
     return Answer(
         {
             "centres": found.centres.assign(term=SCORE),
@@ -32,7 +34,7 @@ def subgroups(stratum: Stratum, plan: Plan) -> Answer:
     rows = stratum.rows
     score = rows["per_sd"].rename(SCORE)
     found = subgroup_hazard_ratios(
-        rows["time"], rows["event"], score, stratum.subgroups, stratum.strata
+        rows["time"], rows["event"], score, stratum.subgroups, stratum.strata, stratum.entry
     )
     note = pd.Series(found.interactions["note"], dtype=object).replace("", found.note)
     return Answer(

@@ -74,6 +74,8 @@ class Plan:
         """Why there is no predicted risk, or empty."""
         if self.models:
             return ""
+        if self.endpoint.entry:
+            return "not given: patients enter late, and weights by censoring take none for that"
         if self.endpoint.competing:
             return "not given: events compete, and a Cox model's risk takes them for censored"
         if self.development is None:
@@ -99,12 +101,14 @@ def default_horizons(stratum: Stratum, unit: TimeUnit) -> tuple[tuple[float, ...
     """
     time = stratum.rows["time"].to_numpy(np.float64)
     event = stratum.rows["event"].to_numpy(np.float64)
+    entered = np.zeros(len(time)) if stratum.entry is None else stratum.entry.to_numpy(np.float64)
     years = np.array(_CLINICAL_TIMES[unit], dtype=np.float64)
     uncensored = censoring_curve(time, event, np.ones((1, len(time)))).at(years)[0]
     supported = [
         float(moment)
         for moment, share in zip(years.tolist(), uncensored.tolist(), strict=True)
-        if not SUPPORT.problem(time, moment, share) and event[time <= moment].sum() >= FEWEST_EVENTS
+        if event[time <= moment].sum() >= FEWEST_EVENTS
+        and not SUPPORT.problem(time[entered < moment], moment, share)
     ]
     whose = f"follow-up of {stratum.name}"
     if supported:

@@ -48,6 +48,20 @@ SAMPLED_QUESTIONS: Final[tuple[SampledQuestion, ...]] = (
     calibration,
     prediction_error,
 )
+# Their weights or pairs of patients take everybody to be observed from 0 on.
+_FROM_ZERO: Final = (
+    group_means,
+    score_discrimination,
+    competing_events,
+    from_landmark,
+    score_beside_clinical,
+    net_benefit,
+    calibration,
+    prediction_error,
+)
+_LATE = (
+    "not given with delayed entry: it takes every patient to be under observation from time 0 on"
+)
 # What the page shows; without these three there is no result.
 _REQUIRED: Final = (group_curves, group_tests, hazard_ratios)
 
@@ -56,10 +70,12 @@ def ask(question: Question, stratum: Stratum, plan: Plan) -> Answer:
     """Ask a question without chance; what a method refuses is a row of `not_estimated`."""
     if question in _REQUIRED:
         return question(stratum, plan)
+    if _is_late(question, plan):
+        return _left_out(question.__name__, _LATE)
     try:
         return question(stratum, plan)
     except StudyError as reason:
-        return _refused(question.__name__, reason)
+        return _left_out(question.__name__, str(reason))
 
 
 def ask_sampled(question: SampledQuestion, stratum: Stratum, plan: Plan, seed: int) -> Answer:
@@ -69,15 +85,26 @@ def ask_sampled(question: SampledQuestion, stratum: Stratum, plan: Plan, seed: i
     centre, or other external scores, change none of the development cohort's numbers.
     """
     name = question.__name__
+    if _is_late(question, plan):
+        return _left_out(name, _LATE)
     parts = [zlib.crc32(part.encode()) for part in (plan.name, stratum.name, name)]
     try:
         return question(
             stratum, plan, np.random.default_rng(np.random.SeedSequence([seed, *parts]))
         )
     except StudyError as reason:
-        return _refused(name, reason)
+        return _left_out(name, str(reason))
 
 
-def _refused(question: str, reason: StudyError) -> Answer:
-    line = {"question": question.replace("_", " "), "note": " ".join(str(reason).splitlines())}
+def _is_late(question: Question | SampledQuestion, plan: Plan) -> bool:
+    """Whether a question that is asked of these patients cannot be answered for late entry."""
+    if plan.endpoint.entry is None or question not in _FROM_ZERO:
+        return False
+    if question is competing_events:
+        return bool(plan.endpoint.competing)
+    return question is not from_landmark or plan.settings.landmark is not None
+
+
+def _left_out(question: str, reason: str) -> Answer:
+    line = {"question": question.replace("_", " "), "note": " ".join(reason.splitlines())}
     return Answer({"not_estimated": pd.DataFrame([line])})

@@ -50,6 +50,7 @@ def fit(stratum: Stratum, design: pd.DataFrame, clinical: pd.DataFrame) -> CoxRe
         rows.loc[kept, "time"],
         rows.loc[kept, "event"],
         columns[kept],
+        entry=None if stratum.entry is None else stratum.entry[kept],
         strata=None if centres is None else centres[kept],
     )
 

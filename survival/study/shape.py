@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 def score_shape(stratum: Stratum, plan: Plan) -> Answer:
     """Fit the score as a restricted cubic spline, and test whether a line would do."""
     rows = stratum.rows
-    effect = spline_effect(rows["time"], rows["event"], rows["score"], strata=stratum.strata)
+    effect = spline_effect(
+        rows["time"], rows["event"], rows["score"], entry=stratum.entry, strata=stratum.strata
+    )
     tests = {"association": effect.association, "non-linearity": effect.non_linearity}
     known = {"n": effect.n, "events": effect.events, "stratified_by": stratum.stratified_by}
     lines = [

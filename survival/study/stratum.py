@@ -27,8 +27,8 @@ class Stratum:
         "development (out-of-fold)", a centre, or "external, pooled".
     rows
         Indexed by patient id: `time`, `event` (1 for the endpoint's own), `code` (2 and on for
-        competing events), `score`, `per_sd` (score over the development cohort's standard
-        deviation), `group`, `centre`.
+        competing events), `entry` where the endpoint has one, `score`, `per_sd` (score over the
+        development cohort's standard deviation), `group`, `centre`.
     covariates
         Numeric columns of the clinical model (NaN where missing).
     risk_group
@@ -43,6 +43,11 @@ class Stratum:
     covariates: pd.DataFrame
     risk_group: "pd.Series[str] | None"
     subgroups: pd.DataFrame
+
+    @property
+    def entry(self) -> "pd.Series[float] | None":
+        """Time at which each patient came under observation; None where all were from 0 on."""
+        return self.rows.get("entry")
 
     @property
     def several_centres(self) -> bool:

@@ -152,3 +152,24 @@ def test_command_needs_no_torch(tables: Path, monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setitem(sys.modules, "torch", None)
     assert "no --endpoint" in refused(survival(tables))
+
+
+def test_entry_stands_before_the_time(tables: Path) -> None:
+    table = pd.read_csv(tables / "endpoints.csv", dtype={"patient_id": str})
+    table["seen"] = table["months"] / 2
+    table.to_csv(tables / "endpoints.csv", index=False)
+    late = "overall survival=seen:months,died,months"
+    done = survival(tables, "--endpoint", late, "--json")
+    assert done.exit_code == 0, done.exception
+    folder = tables / "out" / "survival"
+    assert not (folder / "concordance.csv").exists()
+    at_risk = pd.read_csv(folder / "numbers_at_risk.csv").query("stratum == 'Bern'")
+    of_time = at_risk.groupby("time")["n_risk"].sum()
+    members = table[table["patient_id"].isin(f"{i:03d}" for i in range(40, 80))]
+    for time, count in of_time.items():
+        present = (members["seen"] < time) & (members["months"] >= time)
+        assert count == present.sum()
+    table.loc[3, "seen"] = 50.0
+    table.to_csv(tables / "endpoints.csv", index=False)
+    says = refused(survival(tables, "--endpoint", late, out="other"))
+    assert 'column "seen": not before "months"' in says and '"003"' in says

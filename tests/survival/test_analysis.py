@@ -8,16 +8,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cohorts.errors import DataError
+from cohorts.errors import DataError, SettingsError
+from cohorts.strata import DEVELOPMENT
 from survival import (
+    CutPointRule,
     Endpoint,
     SurvivalResults,
     SurvivalSettings,
     analyse,
     apply_cutpoint,
+    fit_cox,
     hazard_ratio,
     logrank_test,
     median_follow_up,
+    write_figures,
 )
 
 SETTINGS = SurvivalSettings(covariates=("age", "mycn"), bootstrap_samples=20)
@@ -245,3 +249,53 @@ def test_patient_without_a_covariate_is_left_out_of_the_adjusted_model_only(
     n = results.cox.set_index(["stratum", "adjusted_for", "term"])["n"]
     assert n["Bern", "", "score, per SD"] - n["Bern", "age, mycn", "score, per SD"] == 1
     assert results.left_out.empty
+
+
+def test_late_entry_is_honoured_or_the_question_left_out(study, tmp_path: Path) -> None:
+    """Equal to `survfit` and `coxph` of `Surv(seen, os_months, os_event)` through their own tests.
+
+    Weights by censoring and pairs of patients know no late entry; what rests on them is not given.
+    """
+    predictions, patients = study
+    patients = patients.assign(seen=patients["os_months"] * np.linspace(0, 0.9, len(patients)))
+    endpoint = Endpoint(time="os_months", event="os_event", entry="seen")
+    settings = SurvivalSettings(bootstrap_samples=20, landmark=6)
+    results = analyse(predictions, patients, {"OS": endpoint}, settings, tmp_path, "digest")
+    named = predictions[predictions["split"] == "development"]
+    here = patients.loc[named["patient_id"]]
+    outcome = here["os_months"], here["os_event"]
+    score = pd.DataFrame({"score": named["score"].to_numpy() / results.cutpoint.score_sd})
+    centres = named["centre"].to_numpy()
+    late = np.exp(fit_cox(*outcome, score, entry=here["seen"], strata=centres).coefficients[0])
+    at_once = np.exp(fit_cox(*outcome, score, strata=centres).coefficients[0])
+    cox = results.cox[results.cox["stratum"] == DEVELOPMENT]
+    assert cox["hr"].iloc[0] == pytest.approx(late, rel=1e-6) != pytest.approx(at_once, rel=1e-3)
+    group = apply_cutpoint(named["score"], results.cutpoint)
+    test = logrank_test(*outcome, group, centres, entry=here["seen"])
+    assert results.logrank["chi2"].iloc[0] == pytest.approx(test.chi2)
+    left_out = results.further["not_estimated"]
+    assert set(left_out["question"]) == {
+        *("group means", "score discrimination", "from landmark", "score beside clinical"),
+        *("net benefit", "calibration", "prediction error"),
+    }
+    assert left_out["note"].str.startswith("not given with delayed entry").all()
+    absent = ("rmst", "concordance", "brier", "landmark")
+    assert not {*absent} & set(results.further) and "concordance" not in results.methods
+    assert "entry < t <= time" in results.methods
+    write_figures(results, tmp_path / "figures")
+
+
+def test_rule_that_reads_outcomes_takes_no_late_entry(study, tmp_path: Path) -> None:
+    predictions, patients = study
+    endpoint = Endpoint(time="os_months", event="os_event", entry="seen")
+    rule = CutPointRule(method="youden", endpoint="OS", horizon=12.0)
+    with pytest.raises(SettingsError, match='"youden" reads endpoint "OS", whose patients enter'):
+        analyse(
+            predictions,
+            patients.assign(seen=0.0),
+            {"OS": endpoint},
+            SurvivalSettings(cutpoint=rule),
+            tmp_path,
+            "digest",
+        )
+    assert not list(tmp_path.iterdir())

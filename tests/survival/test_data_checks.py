@@ -71,10 +71,11 @@ def test_entry_must_come_before_the_end(patients) -> None:
     patients.loc[first, "seen"] = patients.loc[first, "os_months"]
     patients.loc[second, "seen"] = -1.0
     patients.loc[third, "seen"] = np.nan
-    messages = check_data(patients, OS, entry="seen")["message"].tolist()
+    late = OS.model_copy(update={"entry": "seen"})
+    messages = check_data(patients, late)["message"].tolist()
     assert [m.split('"')[-2] for m in messages] == [third, second, first]
     assert 'not before "os_months"' in messages[2]
-    absent = only(check_data(patients, OS, entry="sen"))
+    absent = only(check_data(patients, OS.model_copy(update={"entry": "sen"})))
     assert absent["message"] == 'patients: column "sen" is missing; did you mean "seen"?'
 
 
