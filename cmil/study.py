@@ -322,7 +322,8 @@ def relate_to_survival(study: Study) -> None:
     with stage.recorded(lambda: [path for pattern in kept for path in folder.glob(pattern)]):
         rule = settings.cutpoint
         outcomes = outcomes_of_rule(rule, cohort.patients, endpoints)
-        place_cutpoint(folder / "cutpoint.json", predictions, development, rule, outcomes)
+        lock, seed = folder / "cutpoint.json", study.settings.seed
+        place_cutpoint(lock, predictions, development, rule, outcomes, seed)
         results = analyse(
             predictions,
             cohort.patients,
@@ -330,7 +331,7 @@ def relate_to_survival(study: Study) -> None:
             settings,
             folder,
             development,
-            seed=study.settings.seed,
+            seed=seed,
         )
         write_figures(results, folder / "figures")
     for endpoint, left_out in results.left_out.groupby("endpoint"):

@@ -62,7 +62,9 @@ def cutpoint_text(cut: CutPoint) -> str:
     p = (
         ""
         if cut.p_corrected is None
-        else f" (p {p_text(cut.p_corrected)}, corrected for the search)"
+        else f" (p {p_text(cut.p_corrected)}, corrected for the search"
+        + ("" if cut.p_permutation is None else f", {p_text(cut.p_permutation)} by permutation")
+        + ")"
     )
     return (
         f"{groups}. It is {rule}, fitted on the out-of-fold scores of {cut.n} development "

@@ -62,7 +62,7 @@ def analyse(
         Digest of the development cohort (not of the external one, so that a centre can join
         later), kept in the lock.
     seed
-        Of the bootstrap samples.
+        Of the bootstrap samples, and of the permutations where a cut-point is searched.
     exploratory
         Fit the cut-point to the development patients whatever was locked, and where there are none
         to the patients at hand. It is kept as `cutpoint-exploratory.json`, never as the lock, and
@@ -81,9 +81,10 @@ def analyse(
     rule = settings.cutpoint
     outcomes = outcomes_of_rule(rule, patients, endpoints)
     if exploratory:
-        cut = _explore(out, predictions, cohort_digest, rule, outcomes)
+        cut = _explore(out, predictions, cohort_digest, rule, outcomes, seed)
     else:
-        cut = freeze_cutpoint(out / "cutpoint.json", predictions, cohort_digest, rule, outcomes)
+        lock = out / "cutpoint.json"
+        cut = freeze_cutpoint(lock, predictions, cohort_digest, rule, outcomes, seed)
     plans: list[Plan] = []
     asked: list[tuple[Plan, Stratum]] = []
     for name, everyone in cohorts.items():
@@ -155,13 +156,14 @@ def _explore(
     cohort_digest: str,
     rule: CutPointRule,
     outcomes: pd.DataFrame | None,
+    seed: int,
 ) -> CutPoint:
     """Fit a cut-point outside the lock, on the patients at hand if no development patient is."""
     refuse(prediction_problems(predictions))
     development = predictions[predictions["split"] == "development"]
     if development.empty:
         development = predictions.assign(split="development", score_kind="oof")
-    cut = fit_cutpoint(development, cohort_digest, rule, outcomes)
+    cut = fit_cutpoint(development, cohort_digest, rule, outcomes, seed)
     path = out / "cutpoint-exploratory.json"
     path.unlink(missing_ok=True)
     write_lock(path, cut)

@@ -251,7 +251,10 @@ def _searched_text(cut: CutPoint, endpoint: str, stratum: str) -> str:
         return ""
     if cut.p_corrected is None:
         return ", at a cut-point searched here"
-    return f", corrected for the search p {p_text(cut.p_corrected)}"
+    said = f", corrected for the search p {p_text(cut.p_corrected)}"
+    if cut.p_permutation is None:
+        return said
+    return f"{said} (permutation p {p_text(cut.p_permutation)})"
 
 
 def _test_text(test: "pd.Series") -> str:

@@ -1,6 +1,6 @@
 """Rules by which a cut-point is taken from development scores, and what each of them reads."""
 
-from typing import Final, Literal, Self
+from typing import Final, Literal, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
@@ -79,10 +79,18 @@ def rule_text(method: CutPointMethod, endpoint: str | None, horizon: float | Non
     return f"{of}, {looked or 'without a look at any outcome'}"
 
 
+class Cut(NamedTuple):
+    """Cut values, ascending, and p values that count the search where there was one."""
+
+    values: tuple[float, ...]
+    p_corrected: float | None = None
+    p_permutation: float | None = None
+
+
 def cut_values(
-    rule: CutPointRule, scores: FloatArray, outcomes: pd.DataFrame | None
-) -> tuple[tuple[float, ...], float | None]:
-    """Take the cut values, ascending, and the p value that counts the search, if there is one.
+    rule: CutPointRule, scores: FloatArray, outcomes: pd.DataFrame | None, seed: int = 0
+) -> Cut:
+    """Take the cut values by a rule.
 
     Parameters
     ----------
@@ -92,6 +100,8 @@ def cut_values(
         Development scores (n,).
     outcomes
         `time` and `event` of the same patients, in the same order; only for rules that read them.
+    seed
+        Of the permutations by which the maximally selected statistic is tested, too.
 
     Raises
     ------
@@ -99,14 +109,14 @@ def cut_values(
         If the rule needs outcomes and there are none, or they allow no cut.
     """
     if rule.method == "median":
-        return (float(np.median(scores)),), None
+        return Cut((float(np.median(scores)),))
     if rule.method == "tertiles":
         low, high = np.quantile(scores, [1 / 3, 2 / 3]).tolist()
         if low == high:
             raise DataError("score: too few different values for three groups; use the median")
-        return (low, high), None
+        return Cut((low, high))
     if rule.method == "given":
-        return rule.values, None
+        return Cut(rule.values)
     if outcomes is None:
         raise DataError(
             f'cut-point method "{rule.method}" reads the development outcomes; give time and event '
@@ -114,6 +124,6 @@ def cut_values(
         )
     time, event = outcomes["time"], outcomes["event"]
     if rule.horizon is not None:
-        return (youden_cut(scores, time, event, rule.horizon).cut,), None
-    found = maximally_selected(scores, time, event)
-    return (found.cut,), found.p_lausen92
+        return Cut((youden_cut(scores, time, event, rule.horizon).cut,))
+    found = maximally_selected(scores, time, event, np.random.default_rng(seed))
+    return Cut((found.cut,), found.p_lausen92, found.p_permutation)

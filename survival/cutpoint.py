@@ -37,6 +37,8 @@ class CutPoint(BaseModel):
     p_corrected
         Of the maximally selected statistic in the development cohort, corrected for the search
         (Lausen & Schumacher 1992).
+    p_permutation
+        Of the same statistic, by 9,999 permutations of the scores (Hothorn & Lausen 2003).
     n
         Development patients it was taken from.
     score_mean, score_sd
@@ -55,6 +57,7 @@ class CutPoint(BaseModel):
     endpoint: str | None = None
     horizon: float | None = None
     p_corrected: float | None = None
+    p_permutation: float | None = None
     n: int
     score_mean: float
     score_sd: float
@@ -74,6 +77,7 @@ def fit_cutpoint(
     cohort_digest: str,
     rule: CutPointRule = MEDIAN,
     outcomes: pd.DataFrame | None = None,
+    seed: int = 0,
 ) -> CutPoint:
     """Take the cut-point from the development cohort's out-of-fold scores.
 
@@ -89,6 +93,8 @@ def fit_cutpoint(
         Rule by which the values are taken.
     outcomes
         `time` and `event` of the rule's endpoint, indexed by patient id, for rules that read them.
+    seed
+        Of the permutations behind `p_permutation`.
 
     Raises
     ------
@@ -109,13 +115,14 @@ def fit_cutpoint(
             f"scores; there are {len(np.unique(scores))}"
         )
     known = _outcomes_of(development, rule, outcomes)
-    values, p_corrected = cut_values(rule, scores, known)
+    cut = cut_values(rule, scores, known, seed)
     return CutPoint(
-        values=values,
+        values=cut.values,
         method=rule.method,
         endpoint=rule.endpoint,
         horizon=rule.horizon,
-        p_corrected=p_corrected,
+        p_corrected=cut.p_corrected,
+        p_permutation=cut.p_permutation,
         n=len(scores),
         score_mean=float(scores.mean()),
         score_sd=float(scores.std(ddof=1)),

@@ -26,6 +26,7 @@ def freeze_cutpoint(
     cohort_digest: str,
     rule: CutPointRule = MEDIAN,
     outcomes: pd.DataFrame | None = None,
+    seed: int = 0,
 ) -> CutPoint:
     """Reuse the lock at `path`, or fit and lock the cut-point where there is none.
 
@@ -50,7 +51,7 @@ def freeze_cutpoint(
             f'"{path}" does not exist and there is no development patient to fit a cut-point on; '
             "copy the cutpoint.json of the study the model comes from"
         )
-    cut = fit_cutpoint(development, cohort_digest, rule, outcomes)
+    cut = fit_cutpoint(development, cohort_digest, rule, outcomes, seed)
     write_lock(path, cut)
     _log.info(
         'cut-point %s, the %s of %d out-of-fold development scores, locked in "%s"',
@@ -68,6 +69,7 @@ def refit_cutpoint(
     cohort_digest: str,
     rule: CutPointRule = MEDIAN,
     outcomes: pd.DataFrame | None = None,
+    seed: int = 0,
 ) -> CutPoint:
     """Replace the lock at `path` where what it was fitted on has changed, and log that it was.
 
@@ -77,14 +79,14 @@ def refit_cutpoint(
     results count; anywhere else `freeze_cutpoint` refuses instead.
     """
     if not path.exists():
-        return freeze_cutpoint(path, predictions, cohort_digest, rule, outcomes)
+        return freeze_cutpoint(path, predictions, cohort_digest, rule, outcomes, seed)
     lock = read_lock(path)
     changed = _changes(lock, predictions, cohort_digest, rule)
     if not changed:
         return lock
     if _development(predictions).empty:
         check_lock(path, lock, predictions, cohort_digest, rule)
-    cut = fit_cutpoint(_development(predictions), cohort_digest, rule, outcomes)
+    cut = fit_cutpoint(_development(predictions), cohort_digest, rule, outcomes, seed)
     replace_lock(path.with_name(f"{path.stem}-replaced-{lock.scores_digest[:8]}.json"), lock)
     replace_lock(path, cut)
     _log.warning(

@@ -56,6 +56,8 @@ def _of_cutpoint(plan: Plan, exploratory: bool) -> str:
         said += " (cases weighted by the inverse of the censoring distribution, Uno et al. 2007)"
     if cut.p_corrected is not None:
         said += f"; p corrected for the search {cut.p_corrected:.3g} (Lausen & Schumacher 1992)"
+    if cut.p_permutation is not None:
+        said += f", by permutation {cut.p_permutation:.3g} (Hothorn & Lausen 2003)"
     if exploratory:
         return (
             f"**Exploratory.** {said}. This cut-point was fitted to {cut.n} patients without being "

@@ -1,7 +1,7 @@
 """Picture of the restricted mean: the area under each group's curve up to tau."""
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +24,11 @@ _WIDEST = 1.25
 
 
 def restricted_mean_figure(
-    curves: pd.DataFrame, means: RestrictedMean, labels: Mapping[Any, str], unit: str
+    curves: pd.DataFrame,
+    means: RestrictedMean,
+    labels: Mapping[Any, str],
+    unit: str,
+    colours: Sequence[str] = COLOURS,
 ) -> "Figure":
     """Make a figure of one panel a group, and what sets the groups apart below.
 
@@ -38,6 +42,8 @@ def restricted_mean_figure(
         Label of each group, in the order of panels.
     unit
         Unit of time, e.g. "months".
+    colours
+        Of the groups, in their order.
     """
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -53,7 +59,7 @@ def restricted_mean_figure(
     for place, (group, label) in enumerate(labels.items()):
         mean = means.groups[means.groups["group"] == group].iloc[0]
         ax = plot_restricted_mean(
-            curves[curves["group"] == group], mean, means.tau, COLOURS[place], panels[place]
+            curves[curves["group"] == group], mean, means.tau, colours[place], panels[place]
         )
         ax.set_title(textwrap.fill(label, 36), loc="left", fontsize=10, parse_math=False)
         ax.set_xlabel(f"Time ({unit})")

@@ -1,15 +1,20 @@
 """Whether the score groups differ: log-rank tests, trend, pairs, restricted means."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from cohorts.strata import DEVELOPMENT
+from survival.curves import curves_by_group
 from survival.logrank import LogRank, logrank_test, logrank_trend, pairwise_logrank
-from survival.rmst import restricted_mean
-from survival.study.plan import Plan
+from survival.rmst import RestrictedMean, restricted_mean
+from survival.rmst_figure import restricted_mean_figure
+from survival.study.plan import GROUP_COLOURS, GROUP_LABELS, Plan
 from survival.study.stratum import Answer, Stratum
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def group_tests(stratum: Stratum, plan: Plan) -> Answer:
@@ -36,14 +41,27 @@ def group_means(stratum: Stratum, plan: Plan) -> Answer:
     present = [group for group in plan.groups if (rows["group"] == group).any()]
     outcome = (rows["time"], rows["event"], rows["group"])
     found = restricted_mean(*outcome, tau=plan.rmst_until, reference=present[0])
+    curves = curves_by_group(*outcome)
     stated = "settings" if plan.settings.rmst_until else f"last horizon: {plan.horizons_by}"
     known: dict[str, Any] = {"tau": found.tau, "tau_by": stated, "unit": plan.endpoint.unit}
     return Answer(
         {
             "rmst": found.groups.assign(**known, method=found.method),
             "rmst_contrasts": found.contrasts.assign(**known, method=found.method),
-        }
+        },
+        {"restricted_means": lambda: _draw(curves, found, present, plan, stratum)},
     )
+
+
+def _draw(
+    curves: pd.DataFrame, found: RestrictedMean, present: list[str], plan: Plan, stratum: Stratum
+) -> "Figure":
+    labels = {group: GROUP_LABELS[group] for group in present}
+    colours = [GROUP_COLOURS[group] for group in present]
+    figure = restricted_mean_figure(curves, found, labels, plan.endpoint.unit, colours)
+    title = plan.title(stratum)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold", parse_math=False)
+    return figure
 
 
 def _logrank(test: LogRank, stratum: Stratum, plan: Plan, note: str) -> pd.DataFrame:
@@ -60,6 +78,8 @@ def _logrank(test: LogRank, stratum: Stratum, plan: Plan, note: str) -> pd.DataF
         # Only where the search took place does it need a correction.
         searched = stratum.name == DEVELOPMENT and plan.cut.endpoint == plan.name
         line |= {"p_corrected": plan.cut.p_corrected if searched else np.nan}
+        by_permutation = plan.cut.p_permutation if searched else None
+        line |= {"p_permutation": np.nan if by_permutation is None else by_permutation}
     return pd.DataFrame([line | {"note": note}])
 
 

@@ -58,6 +58,9 @@ def test_rules_that_read_outcomes_match_them_by_patient(development, outcomes, s
     cut = fit_cutpoint(development, "cohort-1", SEARCHED, outcomes)
     assert cut.value == pytest.approx(found.cut, abs=1e-12)
     assert cut.p_corrected == found.p_lausen92
+    again = fit_cutpoint(development, "cohort-1", SEARCHED, outcomes, seed=1)
+    assert cut.p_permutation == pytest.approx(again.p_permutation, abs=0.02) and again != cut
+    assert cut == fit_cutpoint(development, "cohort-1", SEARCHED, outcomes)
     best = youden_cut(development["score"], own["os_months"], own["os_event"], 24)
     cut = fit_cutpoint(development, "cohort-1", YOUDEN, outcomes)
     assert (cut.value, cut.horizon) == (pytest.approx(best.cut, abs=1e-12), 24)

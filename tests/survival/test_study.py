@@ -135,9 +135,15 @@ def test_every_question_with_a_picture_draws_it(in_thirds: SurvivalResults) -> N
     overall = {d.name: d.draw() for d in pooled if d.endpoint == "overall survival"}
     assert set(overall) == {
         *("forest", "schoenfeld", "spline", "dynamic_auc", "brier", "calibration"),
-        *("decision_curve", "centres", "subgroups"),
+        *("decision_curve", "centres", "subgroups", "restricted_means"),
     }
     assert all(figure.axes for figure in overall.values())
+    means = overall["restricted_means"]
+    row = in_thirds.further["rmst_contrasts"].query(
+        "endpoint == 'overall survival' and stratum == 'external, pooled'"
+    )
+    said = "\n".join(text.get_text() for text in means.texts)
+    assert f"{row['measure'].iloc[0]} {row['estimate'].iloc[0]:.2f} (95% CI" in said
     assert overall["spline"].get_suptitle() == "Overall survival: external, pooled"
 
 
