@@ -23,7 +23,7 @@ from survival.concordance import (
     harrell_c,
     uno_c,
 )
-from survival.cox import CoxRegression, HazardRatio, cox_regression, hazard_ratio
+from survival.cox import CoxRegression, HazardRatio, Penalty, cox_regression, hazard_ratio
 from survival.cox_model import CoxModel, coefficient_table, fit_cox
 from survival.cox_survival import baseline_hazard, predict_survival
 from survival.curve_figures import CurveText, curves_figure, kaplan_meier_figure, plot_kaplan_meier
@@ -68,6 +68,7 @@ from survival.power import detectable_hazard_ratio, events_needed, power_of, stu
 from survival.proportional_hazards import ProportionalHazards, proportional_hazards_test
 from survival.resampling import resampled_survival
 from survival.results import TABLES, SurvivalResults, read_results
+from survival.ridge import RidgeModel, fit_ridge, ridge_table
 from survival.risk_group import indicator_columns, neuroblastoma_risk_group, risk_group_covariates
 from survival.rmst import RestrictedMean, restricted_mean
 from survival.rmst_figure import restricted_mean_figure
@@ -104,8 +105,10 @@ __all__ = [
     "LogRankTrend",
     "MaximallySelected",
     "NeuroblastomaColumns",
+    "Penalty",
     "ProportionalHazards",
     "RestrictedMean",
+    "RidgeModel",
     "SplineEffect",
     "Support",
     "SurvivalCalibration",
@@ -133,6 +136,7 @@ __all__ = [
     "fit_cox",
     "fit_cutpoint",
     "fit_firth",
+    "fit_ridge",
     "fit_weighted_cox",
     "forest_figure",
     "freeze_cutpoint",
@@ -175,6 +179,7 @@ __all__ = [
     "resampled_survival",
     "restricted_mean",
     "restricted_mean_figure",
+    "ridge_table",
     "risk_by",
     "risk_group_covariates",
     "spline_effect",

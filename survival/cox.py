@@ -1,6 +1,7 @@
 """Hazard ratios by Cox regression, by Firth's where events are separated, or a note why not."""
 
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -9,13 +10,39 @@ from numpy.typing import ArrayLike, NDArray
 from survival.cox_design import NotEstimableError, SeparationError
 from survival.cox_model import ChiSquared, CoxModel, coefficient_table, fit_cox
 from survival.firth import firth_table, fit_firth
+from survival.ridge import RidgeModel, fit_ridge, ridge_table
+
+PenaltyKind = Literal["none", "firth", "ridge"]
 
 # Below 5 events per parameter estimates are unreliable, from 5 to 9 tolerable; Vittinghoff &
 # McCulloch 2007, Am J Epidemiol 165:710.
 FEWEST_EVENTS = 5
 AMPLE_EVENTS = 10
+# Firth's estimate is finite and nearly unbiased with fewer, but of no use with hardly any.
+_FEWEST_FIRTH = 2
 # Cameron & Miller 2015, J Hum Resour 50:317: sandwich errors are biased below 20 to 50 clusters.
 _AMPLE_CLUSTERS = 20
+
+
+@dataclass(frozen=True)
+class Penalty:
+    """What a likelihood is penalised by, where events are few for so many terms.
+
+    Attributes
+    ----------
+    kind
+        "firth" takes Firth's likelihood from the start, and models of 2 events per parameter on;
+        "ridge" shrinks some columns, and needs 5 events per parameter of the others only
+        (`survival.ridge.fit_ridge`).
+    shrunken
+        Columns that ridge penalises.
+    """
+
+    kind: PenaltyKind = "none"
+    shrunken: tuple[str, ...] = ()
+
+
+NO_PENALTY = Penalty()
 _NO_TEST = ChiSquared(float("nan"), 0, float("nan"))
 
 
@@ -75,6 +102,7 @@ def cox_regression(
     strata: ArrayLike | None = None,
     weights: ArrayLike | None = None,
     cluster: ArrayLike | None = None,
+    penalty: Penalty = NO_PENALTY,
 ) -> CoxRegression:
     """Hazard ratios of all columns of `covariates`, each adjusted for the others.
 
@@ -88,6 +116,8 @@ def cox_regression(
         As in `survival.cox_model.fit_cox` (n,).
     covariates
         Numeric columns (n rows).
+    penalty
+        Of the likelihood; neither kind knows clusters.
     """
     kept = covariates.notna().all(axis=1).to_numpy()
 
@@ -100,35 +130,36 @@ def cox_regression(
     per_parameter = count / terms.shape[1]
     notes = [] if kept.all() else [f"{(~kept).sum()} patients without all covariates left out"]
     table, tests, model = _not_estimable(terms), (_NO_TEST, _NO_TEST, _NO_TEST), None
+    fewest = _FEWEST_FIRTH if penalty.kind == "firth" else FEWEST_EVENTS
+    free = [name for name in terms if name not in penalty.shrunken]
     try:
         if count and len(terms):
-            _refuse_few(per_parameter)
+            _refuse_few(count / max(len(free), 1), fewest)
         if per_parameter < AMPLE_EVENTS:
             notes.append(f"{per_parameter:.1f} events per parameter, fewer than {AMPLE_EVENTS}")
+        among: dict[str, Any] = {"entry": entries, "strata": groups, "weights": case_weights}
+        instead = "as set" if penalty.kind == "firth" else ""
         try:
-            model = fit_cox(
-                times,
-                events,
-                terms,
-                entry=entries,
-                strata=groups,
-                weights=case_weights,
-                cluster=of_kept(cluster),
-            )
-            table = coefficient_table(model)
-            if 0 < model.clusters < _AMPLE_CLUSTERS:
-                notes.append(
-                    f"robust errors from {model.clusters} clusters, fewer than "
-                    f"{_AMPLE_CLUSTERS}, are too small"
-                )
-            tests = (model.likelihood_ratio, model.wald, model.score_test)
+            if penalty.kind == "ridge":
+                ridge = fit_ridge(times, events, terms, penalty.shrunken, **among)
+                table = ridge_table(ridge)
+                notes.append(_of_ridge(ridge))
+            elif not instead:
+                model = fit_cox(times, events, terms, cluster=of_kept(cluster), **among)
+                table = coefficient_table(model)
+                if 0 < model.clusters < _AMPLE_CLUSTERS:
+                    notes.append(
+                        f"robust errors from {model.clusters} clusters, fewer than "
+                        f"{_AMPLE_CLUSTERS}, are too small"
+                    )
+                tests = (model.likelihood_ratio, model.wald, model.score_test)
         except SeparationError as reason:
-            firth = fit_firth(
-                times, events, terms, entry=entries, strata=groups, weights=case_weights
-            )
+            instead = str(reason)
+        if instead:
+            firth = fit_firth(times, events, terms, **among)
             table, tests = firth_table(firth), (firth.likelihood_ratio, _NO_TEST, _NO_TEST)
             notes.append(
-                f"{reason}: Firth's penalised likelihood with profile interval"
+                f"{instead}: Firth's penalised likelihood with profile interval"
                 f"{'' if cluster is None else ', not robust to clusters'}"
             )
     except NotEstimableError as reason:
@@ -166,11 +197,19 @@ def hazard_ratio(
     )
 
 
-def _refuse_few(events_per_parameter: float) -> None:
-    if events_per_parameter < FEWEST_EVENTS:
+def _refuse_few(events_per_parameter: float, fewest: int) -> None:
+    if events_per_parameter < fewest:
         raise NotEstimableError(
-            f"{events_per_parameter:.1f} events per parameter, fewer than {FEWEST_EVENTS}"
+            f"{events_per_parameter:.1f} events per parameter, fewer than {fewest}"
         )
+
+
+def _of_ridge(ridge: RidgeModel) -> str:
+    names = ", ".join(np.array(ridge.terms)[ridge.shrunken])
+    return (
+        f"{names} shrunken by ridge, penalty {ridge.penalty:.3g} by cross-validation, "
+        f"{ridge.effective_parameters:.1f} effective parameters of {len(ridge.terms)}"
+    )
 
 
 def _not_estimable(covariates: pd.DataFrame) -> pd.DataFrame:

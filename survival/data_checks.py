@@ -152,9 +152,11 @@ def _few_events(endpoint: Endpoint, events: int, parameters: int) -> list[Findin
     if each >= AMPLE_EVENTS:
         return []
     then = (
-        f"fewer than {FEWEST_EVENTS}, no model is fitted; take fewer covariates"
+        f"fewer than {FEWEST_EVENTS}, no model is fitted without a penalty; take fewer covariates, "
+        "or Firth's penalised likelihood or ridge"
         if each < FEWEST_EVENTS
-        else f"fewer than {AMPLE_EVENTS}; take fewer covariates, or Firth's penalised likelihood"
+        else f"fewer than {AMPLE_EVENTS}; take fewer covariates, or Firth's penalised likelihood "
+        "or ridge"
     )
     says = f"{events} events for {parameters} covariates, {each:.1f} each, {then}"
     return [in_column("warning", "patients", endpoint.event, says)]

@@ -124,6 +124,14 @@ def _of_models(plans: Sequence[Plan], further: Mapping[str, pd.DataFrame]) -> st
         "(Grambsch & Therneau 1994), with a global test; where it failed at 5%, the score was let "
         "interact with log time. Linearity was tested by a restricted cubic spline with 4 knots."
     )
+    if beside and settings.penalty == "firth":
+        said += " Adjusted models are by Firth's penalised likelihood throughout."
+    if beside and settings.penalty == "ridge":
+        said += (
+            " In adjusted models the clinical terms are shrunken by a ridge penalty (Verweij & van "
+            "Houwelingen 1994), chosen by ten-fold cross-validated partial likelihood (Verweij & "
+            "van Houwelingen 1993); the score is not penalised, and its limits are Wald's."
+        )
     if "centres_pooled" in further:
         said += (
             " Centres were pooled by random effects (REML), with intervals of Hartung & Knapp 2001 "

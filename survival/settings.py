@@ -4,6 +4,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from survival.cox import PenaltyKind
 from survival.curves import Interval
 from survival.cut_rules import CutPointRule
 from survival.neuroblastoma_factors import NeuroblastomaColumns
@@ -19,6 +20,9 @@ class SurvivalSettings(BaseModel):
         name alone, or a table.
     covariates
         Numeric columns of the patients table that the adjusted Cox models hold beside the score.
+    penalty
+        Of the adjusted Cox models, where events are few for so many terms: "firth" penalises all
+        of them, "ridge" shrinks the clinical terms and leaves the score alone.
     risk_group
         Columns from which neuroblastoma's known risk group follows; with `covariates` it is the
         clinical model that the score has to add to.
@@ -42,6 +46,7 @@ class SurvivalSettings(BaseModel):
 
     cutpoint: CutPointRule = CutPointRule()
     covariates: tuple[str, ...] = ()
+    penalty: PenaltyKind = "none"
     risk_group: NeuroblastomaColumns | None = None
     subgroups: tuple[str, ...] = ()
     horizons: tuple[float, ...] = ()

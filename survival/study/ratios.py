@@ -4,7 +4,13 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from survival.cox import CoxRegression, cox_regression
+from survival.cox import (
+    NO_PENALTY,
+    CoxRegression,
+    Penalty,
+    PenaltyKind,
+    cox_regression,
+)
 from survival.score_figures import forest_figure
 from survival.study.plan import Plan
 from survival.study.stratum import Answer, Stratum, group_terms
@@ -23,7 +29,7 @@ def hazard_ratios(stratum: Stratum, plan: Plan) -> Answer:
     for design in designs:
         for clinical in _adjustments(stratum):
             adjusted_for = ", ".join(clinical.columns)
-            found = fit(stratum, design, clinical)
+            found = fit(stratum, design, clinical, plan.settings.penalty)
             known = {"adjusted_for": adjusted_for, "stratified_by": stratum.stratified_by}
             lines += [
                 {"term": term} | known | _ratio(found, place)
@@ -31,17 +37,20 @@ def hazard_ratios(stratum: Stratum, plan: Plan) -> Answer:
             ]
             model = ", ".join([*design.columns, *clinical.columns])
             terms.append(_all_terms(found, model, stratum))
-    adjusted = fit(stratum, stratum.score, stratum.clinical)
+    adjusted = fit(stratum, stratum.score, stratum.clinical, plan.settings.penalty)
     return Answer(
         {"cox": pd.DataFrame(lines), "cox_models": pd.concat(terms, ignore_index=True)},
         {"forest": lambda: _draw(adjusted, plan.title(stratum))},
     )
 
 
-def fit(stratum: Stratum, design: pd.DataFrame, clinical: pd.DataFrame) -> CoxRegression:
+def fit(
+    stratum: Stratum, design: pd.DataFrame, clinical: pd.DataFrame, kind: PenaltyKind = "none"
+) -> CoxRegression:
     """Fit a Cox model of the columns of both, stratified by centre where there are several.
 
-    Who lacks a covariate is left out of this one model; its n says so.
+    Who lacks a covariate is left out of this one model; its n says so. A penalty is of models with
+    clinical columns; those are what ridge shrinks.
     """
     rows, columns = stratum.rows, pd.concat([design, clinical], axis=1)
     kept = columns.notna().all(axis=1)
@@ -52,7 +61,14 @@ def fit(stratum: Stratum, design: pd.DataFrame, clinical: pd.DataFrame) -> CoxRe
         columns[kept],
         entry=None if stratum.entry is None else stratum.entry[kept],
         strata=None if centres is None else centres[kept],
+        penalty=_penalty(kind, clinical),
     )
+
+
+def _penalty(kind: PenaltyKind, clinical: pd.DataFrame) -> Penalty:
+    if clinical.empty or kind == "none":
+        return NO_PENALTY
+    return Penalty(kind, tuple(map(str, clinical.columns)) if kind == "ridge" else ())
 
 
 def _adjustments(stratum: Stratum) -> list[pd.DataFrame]:
