@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import ndtr, ndtri
+from scipy.special import expit, logit, ndtr, ndtri
 
 from survival.outcome_arrays import outcome_arrays, patient_values
 from survival.pair_counts import sums_over_earlier, sums_over_later, time_order
@@ -17,12 +17,14 @@ WeightSource = Literal["none", "validation", "development"]
 
 @dataclass(frozen=True)
 class Concordance:
-    """A C with its 95% interval, cut at 0 and 1; NaN and a note where not estimable.
+    """A C with its 95% interval; NaN and a note where not estimable.
 
     Attributes
     ----------
     value, std_err, ci_low, ci_high
-        C, its standard error by the infinitesimal jackknife, and the Wald interval.
+        C, its standard error by the infinitesimal jackknife, and limits that are normal on the
+        logit scale, on which C is closer to normal (Snell et al. 2018, Stat Methods Med Res
+        27:3505); 0 and 1, which have no logit, have none.
     concordant, discordant, tied_risk
         Comparable pairs whose higher risk has the event first, last, or that have equal risks.
     tied_time
@@ -185,7 +187,7 @@ def _estimate(
         if source == "validation":
             influence = influence + weight_influence(times, events, 2 * first)
     std_err = float(np.sqrt(np.sum(influence**2)))
-    half = float(ndtri(0.975)) * std_err
+    low, high = _limits(value, std_err)
     counted = weight > 0
     concordant, discordant, tied = (
         int(np.sum(side[0, counted])) for side in (later.lower, later.higher, later.tied)
@@ -195,8 +197,8 @@ def _estimate(
             "Harrell's C" if censoring is None else "Uno's C",
             value,
             std_err,
-            max(value - half, 0.0),
-            min(value + half, 1.0),
+            low,
+            high,
             len(times),
             int(events.sum()),
             concordant,
@@ -209,6 +211,14 @@ def _estimate(
         ),
         influence,
     )
+
+
+def _limits(value: float, std_err: float) -> tuple[float, float]:
+    if not 0 < value < 1:
+        return math.nan, math.nan
+    half = float(ndtri(0.975)) * std_err / (value * (1 - value))
+    low, high = expit(logit(value) + np.array([-half, half]))
+    return float(low), float(high)
 
 
 def _pair_weights(
