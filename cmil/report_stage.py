@@ -10,6 +10,9 @@ from cmil.study import Study
 def report_study(study: Study) -> list[Path]:
     """Write `report/`: page, PDF, tables, figures and checklists.
 
+    Of an external cohort that was opened under a lock, `cmil.protocol.opening.opened_study` gives
+    the study.
+
     Returns
     -------
     Everything that was written.
@@ -34,18 +37,34 @@ def report_study(study: Study) -> list[Path]:
 
     study.refuse_other_tasks("report")
     bundle, predictions = read_bundle(study.model), read_predictions(study.predictions)
+    lock = verify_lock(study.model) if (study.model / LOCK).exists() else None
     survival = read_results(study.out / "survival") if study.settings.cohort.endpoints else None
-    check_one_model(bundle, predictions, survival)
-    slides = study.out / "bags" / "slides.csv"
+    own = {lock.model_digest, lock.travelling_model_digest} if lock else set()
+    check_one_model({bundle.digest, *own}, predictions, survival)
     files = StudyFiles(
         study.settings,
         study.manifest,
-        study.excluded,
+        _left_out(study, predictions),
         bundle,
         predictions,
-        pd.read_csv(slides, dtype=str, keep_default_na=False),
+        _slides(study),
         read_validation(study.out / "validation"),
         survival,
-        verify_lock(study.model).digest if (study.model / LOCK).exists() else "",
+        lock.digest if lock else "",
     )
     return write_study_report(files, study.out / "report")
+
+
+def _left_out(study: Study, predictions: pd.DataFrame) -> dict[str, str]:
+    """Say of whom the manifest names and who has no score why not."""
+    patients = study.manifest.patients.index
+    without = patients[~patients.isin(predictions["patient_id"])]
+    return dict.fromkeys(map(str, without), "no readable slide")
+
+
+def _slides(study: Study) -> pd.DataFrame:
+    """Read what became of each slide; of bags made elsewhere nothing is known."""
+    path = study.out / "bags" / "slides.csv"
+    if not path.exists():
+        return pd.DataFrame(columns=["slide_id", "patient_id", "state"], dtype=str)
+    return pd.read_csv(path, dtype=str, keep_default_na=False)

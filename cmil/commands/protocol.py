@@ -125,14 +125,9 @@ def validate(
     if model:
         from cmil.protocol.opening import validate_external
 
-        if study or not cohort:
-            raise SettingsError(
-                "--model opens the external cohort that --cohort names, with the settings of the "
-                f"lock; {'drop the study file' if study else 'add --cohort'}"
-            )
         done = validate_external(
             model,
-            cohort,
+            _opened_cohort(study, cohort),
             out,
             bags=bags,
             predictions=predictions,
@@ -166,12 +161,37 @@ def recalibrate(
 
 
 def report(
-    study: StudyFile,
     out: Out,
+    study: StudyUnlessLocked = None,
     cohort: Manifest = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Locked bundle under which --cohort was opened in DIR."),
+    ] = None,
 ) -> None:
-    """Write the study's report, with TRIPOD+AI and STARD-AI filled in from its files."""
+    """Write the report of a study, or with --model of an opening, with TRIPOD+AI and STARD-AI."""
     from cmil.report_stage import report_study
+    from cohorts.errors import SettingsError
 
-    report_study(open_study(study, out, cohort, None))
+    if model:
+        from cmil.protocol.opening import opened_study
+
+        opened: Study = opened_study(model, _opened_cohort(study, cohort), out)
+    elif study:
+        opened = open_study(study, out, cohort)
+    else:
+        raise SettingsError("name a STUDY.toml, or --model and --cohort")
+    report_study(opened)
     print(f"{out / 'report' / 'report.html'} and report.pdf, tables and figures beside it")
+
+
+def _opened_cohort(study: Path | None, cohort: Path | None) -> Path:
+    """Give the external cohort of --model; its settings are those of the lock."""
+    from cohorts.errors import SettingsError
+
+    if study or not cohort:
+        raise SettingsError(
+            "--model opens the external cohort that --cohort names, with the settings of the "
+            f"lock; {'drop the study file' if study else 'add --cohort'}"
+        )
+    return cohort

@@ -31,11 +31,17 @@ def _facts_of_purpose(study: StudyFiles) -> dict[str, str]:
         else "; no external centre has been scored"
     )
     learnt = study.bundle.facts.out_of_fold
+    objective = f"Development of a model in {learnt.patients} patients{evaluated}."
+    if study.is_opening:
+        objective = (
+            f"Evaluation of a model, developed in {learnt.patients} other patients and locked, in "
+            f"{len(external)} patients of {external['centre'].nunique()} external centres."
+        )
     return {
         "intended_use": "Research use only: a score of metastasis from digital images of stained "
         "bone marrow smears. Patches, score and decision come from the frozen bundle; its user "
         "chooses none of them.",
-        "objective": f"Development of a model in {learnt.patients} patients{evaluated}.",
+        "objective": objective,
         "software": f"cMIL {__version__}, Apache-2.0; the model was trained by cMIL "
         f"{study.bundle.facts.software_version}.",
     }
@@ -67,7 +73,10 @@ def _facts_of_patients(study: StudyFiles) -> dict[str, str]:
         "missing_data": f"Patients without a readable image are left out ({len(study.excluded)}); "
         "a label is required; patients without an endpoint are left out of its analysis and named. "
         "Nothing is imputed.",
-        "overlap": "No patient is in both splits: such a manifest is refused.",
+        "overlap": "Development patients are refused, by id and by image file, as the lock knows "
+        "them."
+        if study.is_opening
+        else "No patient is in both splits: such a manifest is refused.",
     }
     if study.settings.survival.covariates:
         names = ", ".join(study.settings.survival.covariates)
@@ -91,14 +100,16 @@ def _facts_of_images(study: StudyFiles) -> dict[str, str]:
     encoding = study.bundle.facts.encoding
     told = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in encoding.items())
     failed = int((study.slides["state"] == "failed").sum())
+    unread = f"{failed} of {len(study.slides)} image sources could not be read"
+    if study.slides.empty:
+        unread = "bags were made elsewhere"
     rule = study.settings.extraction.rule.model_dump(exclude_none=True)
     limits = ", ".join(f"{name} {value}" for name, value in rule.items())
     return {
         "preprocessing": f"Frozen with the model: {told}.",
         "quality_control": "Patches are measured for sharpness, stain, overlap and ink and kept "
-        f"by one rule ({limits or 'all are kept'}); {failed} of {len(study.slides)} image sources "
-        f"could not be read, and {int(study.predictions['n_patches'].sum()):,} patches were "
-        "scored.",
+        f"by one rule ({limits or 'all are kept'}); {unread}, and "
+        f"{int(study.predictions['n_patches'].sum()):,} patches were scored.",
         "predictors": "Embeddings of patches alone; no clinical variable and no reader's judgement "
         "enters the score.",
         "encoding": f"A patch is {study.bundle.facts.dimension} numbers, standardised by the "
@@ -117,8 +128,11 @@ def _facts_of_model(study: StudyFiles) -> dict[str, str]:
         "none": "Nothing is done about it",
     }[mil.balance]
     link = facts.calibration.link
+    named = "The manifest names development and external patients"
+    if study.is_opening:
+        named = "All patients of the manifest are external; others, before, were development"
     return {
-        "partition": "The manifest names development and external patients. Within development "
+        "partition": f"{named}. Within development "
         f"{len(study.bundle.models)} models are trained, each without {held_out}; patients are "
         "never divided, folds are stratified by label and centre, and development is reported by "
         "out-of-fold scores.",
