@@ -180,11 +180,7 @@ def _facts_of_evaluation(study: StudyFiles) -> dict[str, str]:
     facts["cross_table"] = "Numerators and denominators at each threshold: tables/decisions.csv."
     pooled = found.heterogeneity[found.heterogeneity["measure"] == "auc"]
     if len(pooled) and pd.notna(pooled["tau2"].iloc[0]):
-        row = pooled.iloc[0]
-        facts["heterogeneity"] = (
-            f"AUC over {row['centres']} centres {row['value']:.3f}, prediction interval "
-            f"{row['prediction_low']:.3f} to {row['prediction_high']:.3f}, tau2 {row['tau2']:.3f}."
-        )
+        facts["heterogeneity"] = _heterogeneity(pooled)
     shift = study.validation.shift
     if shift is not None and len(shift):
         told = zip(shift["centre"], shift["verdict"], strict=True)
@@ -194,3 +190,16 @@ def _facts_of_evaluation(study: StudyFiles) -> dict[str, str]:
     if len(found.subgroups):
         facts["subgroups"] = "Discrimination by subgroup, with tests of interaction, is in a table."
     return facts
+
+
+def _heterogeneity(pooled: pd.DataFrame) -> str:
+    row = pooled.iloc[0]
+    said = [f"AUC over {row['centres']} centres {intervals(pooled)[0]}"]
+    if row["adhoc_ci_high"] - row["adhoc_ci_low"] > row["ci_high"] - row["ci_low"]:
+        said.append(f"ad hoc {row['adhoc_ci_low']:.3f} to {row['adhoc_ci_high']:.3f}")
+    if pd.notna(row["prediction_low"]):
+        low, high = row["prediction_low"], row["prediction_high"]
+        said.append(f"prediction interval {low:.3f} to {high:.3f}")
+    said.append(f"tau2 {row['tau2']:.3f}")
+    note = f" ({row['note']})" if row["note"] else ""
+    return f"{', '.join(said)}{note}."

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from cmil.model_card import CARD
 from cmil.report import headline
 from cmil.reporting.checklist import CHECKLISTS, checklist_table, checklist_yaml, filled
 from cmil.reporting.contents import Report, Section
@@ -11,12 +12,13 @@ from cmil.reporting.patient_sections import model_section, patients_section
 from cmil.reporting.referral_sections import referral_sections
 from cmil.reporting.study_files import StudyFiles
 from cmil.reporting.survival_section import survival_sections
+from cmil.reporting.validated_card import validated_card
 from cmil.reporting.validation_sections import validation_sections
 from cohorts.files import write_text
 
 
 def write_study_report(study: StudyFiles, folder: Path) -> list[Path]:
-    """Write report, tables, figures and both checklists of a study.
+    """Write report, tables, figures, both checklists and the model card of a study.
 
     Returns
     -------
@@ -49,4 +51,6 @@ def write_study_report(study: StudyFiles, folder: Path) -> list[Path]:
     for one in lists:
         written.append(folder / f"checklist-{one.key.replace('_', '-')}.yaml")
         write_text(written[-1], checklist_yaml(one))
+    written.append(folder / CARD)
+    write_text(written[-1], validated_card(study, facts, said))
     return written
