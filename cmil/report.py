@@ -5,7 +5,7 @@ It shows what the stages left in a folder and computes no statistic of its own.
 
 import base64
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from cmil import __version__
 from cmil.attention import MapKind, read_attention
-from cmil.bundle import ModelBundle, read_bundle
+from cmil.bundle import read_bundle
 from cmil.comparison.page import comparison_part, difference_text
 from cmil.explanations.explain import read_explanations
 from cmil.explanations.page import explanation_part, mean_text
@@ -79,7 +79,7 @@ def write_report(
     predictions = read_predictions(out / "predictions.csv")
     bundle = read_bundle(out / "model")
     survival = read_results(out / "survival") if endpoints else None
-    check_one_model(bundle, predictions, survival)
+    check_one_model({bundle.digest}, predictions, survival)
     results = performance(predictions, np.random.SeedSequence(bundle.facts.seed))
     slides = pd.read_csv(out / "bags" / "slides.csv", dtype=str, keep_default_na=False)
     explained = None
@@ -204,18 +204,23 @@ def median_text(median: float, ci_low: float, ci_high: float) -> str:
 
 
 def check_one_model(
-    bundle: ModelBundle, predictions: pd.DataFrame, survival: SurvivalResults | None
+    digests: Set[str], predictions: pd.DataFrame, survival: SurvivalResults | None
 ) -> None:
     """Refuse predictions or a cut-point of another model than the bundle.
+
+    Parameters
+    ----------
+    digests
+        Of the bundle; under a lock there are two, of which one travels.
 
     Raises
     ------
     DataError
         Naming the command that makes them anew.
     """
-    if (predictions["model_digest"] != bundle.digest).any():
+    if not predictions["model_digest"].isin(digests).all():
         raise DataError('"predictions.csv" is of another model than "model"; run cmil predict')
-    if survival and survival.cutpoint.model_digest != bundle.digest:
+    if survival and survival.cutpoint.model_digest not in digests:
         raise DataError('the cut-point is of another model than "model"; run cmil survival')
 
 

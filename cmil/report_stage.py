@@ -1,21 +1,18 @@
 """The stage of a study that writes its report from the files of the others."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from cmil.progress import say
 from cmil.study import Study
-from cohorts.errors import DataError
-
-if TYPE_CHECKING:
-    from cmil.reporting.study_files import StudyFiles
-    from survival import SurvivalResults
+from cohorts.files import read_json
 
 
 def report_study(study: Study) -> list[Path]:
     """Write `report/`: page, PDF, tables, figures, checklists and the model card.
+
+    Of an external cohort that was opened under a lock, `cmil.protocol.opening.opened_study` gives
+    the study.
 
     Returns
     -------
@@ -30,91 +27,68 @@ def report_study(study: Study) -> list[Path]:
     DataError
         If predictions or cut-point are of another model than the bundle.
     """
+    from cmil.bundle import read_bundle
+    from cmil.prediction import read_predictions
     from cmil.protocol.lock import LOCK, verify_lock
+    from cmil.report import check_one_model
+    from cmil.reporting.study_files import StudyFiles
     from cmil.reporting.study_report import write_study_report
+    from cmil.validation_results import read_validation
     from survival import read_results
 
     study.refuse_other_tasks("report")
+    bundle, predictions = read_bundle(study.model), read_predictions(study.predictions)
+    lock = verify_lock(study.model) if (study.model / LOCK).exists() else None
     survival = read_results(study.out / "survival") if study.settings.cohort.endpoints else None
-    lock = verify_lock(study.model).digest if (study.model / LOCK).exists() else ""
-    return write_study_report(_files_of(study, survival, lock), study.out / "report")
+    own = {lock.model_digest, lock.travelling_model_digest} if lock else set()
+    check_one_model({bundle.digest, *own}, predictions, survival)
+    files = StudyFiles(
+        study.settings,
+        study.manifest,
+        _left_out(study, predictions),
+        bundle,
+        predictions,
+        _slides(study),
+        read_validation(study.out / "validation"),
+        survival,
+        lock.digest if lock else "",
+        _entry(study),
+        _recalibration(study),
+    )
+    return write_study_report(files, study.out / "report")
 
 
-def report_opening(
-    model: Path, manifest: Path, out: Path, *, bags: Path | None = None
-) -> list[Path]:
-    """Write `report/` of an external cohort that was opened under a lock, as `report_study` does.
+def _entry(study: Study) -> str:
+    """Say which entry of the log of openings this cohort is, if it was opened."""
+    from cmil.protocol.opening import OPENING
 
-    Recalibration and survival are in it where they were computed in `out`.
-
-    Raises
-    ------
-    FileFormatError
-        If lock, log or a file of the opening was changed, or is not there.
-    DataError
-        If the manifest is another than the one that was opened.
-    """
-    from dataclasses import replace
-
-    from cmil.protocol.external import external_study
-    from cmil.protocol.opening import read_opening
-    from cmil.protocol.recalibration import TABLE
-    from cmil.reporting.study_report import write_study_report
-    from survival import read_results
-
-    lock, opening = read_opening(model, out)
-    scores = Path(opening["predictions"])
-    study = external_study(lock, model, manifest, out, bags=bags, predictions=scores)
-    if study.manifest.digest != opening["cohort"]:
-        raise DataError(
-            f'"{manifest.name}" is another cohort than the one opened in "{out}"; give that one, '
-            "or run cmil validate --model"
-        )
-    survival = None
-    if (out / "survival" / "run.json").exists():
-        survival = read_results(out / "survival")
-    elif study.settings.cohort.endpoints:
-        say(f'the report is without survival: "{out}" has none; cmil survival writes it')
-    files = _files_of(study, survival, lock.digest)
-    table = out / "validation" / TABLE
-    beside = pd.read_csv(table, keep_default_na=False, na_values=[""]) if table.exists() else None
-    told = (
+    path = study.out / "validation" / OPENING
+    if not path.exists():
+        return ""
+    opening = read_json(path)
+    return (
         f"Entry {opening['entry']} of the log of openings, {opening['time']}, digest "
         f"{opening['entry_digest']}."
     )
-    return write_study_report(replace(files, opening=told, recalibration=beside), out / "report")
 
 
-def _files_of(study: Study, survival: "SurvivalResults | None", lock: str) -> "StudyFiles":
-    from cmil.bundle import read_bundle
-    from cmil.prediction import read_predictions
-    from cmil.report import check_one_model
-    from cmil.reporting.study_files import StudyFiles
-    from cmil.validation_results import read_validation
+def _recalibration(study: Study) -> pd.DataFrame | None:
+    from cmil.protocol.recalibration import TABLE
 
-    bundle, predictions = read_bundle(study.model), read_predictions(study.predictions)
-    check_one_model(bundle, predictions, survival)
-    return StudyFiles(
-        study.settings,
-        study.manifest,
-        study.excluded,
-        bundle,
-        predictions,
-        _slides_of(study),
-        read_validation(study.out / "validation"),
-        survival,
-        lock,
-    )
+    path = study.out / "validation" / TABLE
+    return pd.read_csv(path, keep_default_na=False, na_values=[""]) if path.exists() else None
 
 
-def _slides_of(study: Study) -> pd.DataFrame:
-    """Say what became of each slide; bags made elsewhere come without such a table."""
-    made = study.bags / "slides.csv"
-    if made.exists():
-        return pd.read_csv(made, dtype=str, keep_default_na=False)
-    held = {slide.slide_id for slide in study.cohort.slides}
-    rows = [
-        (slide.patient_id, "made" if slide.slide_id in held else "failed")
-        for slide in study.manifest.slides
-    ]
-    return pd.DataFrame(rows, columns=["patient_id", "state"])
+def _left_out(study: Study, predictions: pd.DataFrame) -> dict[str, str]:
+    """Say of whom the manifest names and who has no score why not."""
+    patients = study.manifest.patients.index
+    without = patients[~patients.isin(predictions["patient_id"])]
+    return dict.fromkeys(map(str, without), "no readable slide")
+
+
+def _slides(study: Study) -> pd.DataFrame:
+    """Read what became of each slide; of bags made elsewhere nothing is known."""
+    path = study.out / "bags" / "slides.csv"
+    if not path.exists():
+        return pd.DataFrame(columns=["slide_id", "patient_id", "state"], dtype=str)
+    return pd.read_csv(path, dtype=str, keep_default_na=False)

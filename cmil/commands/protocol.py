@@ -127,7 +127,7 @@ def validate(
 
         done = validate_external(
             model,
-            _external_only(study, cohort),
+            _opened_cohort(study, cohort),
             out,
             bags=bags,
             predictions=predictions,
@@ -139,11 +139,12 @@ def validate(
     else:
         from cmil.validation_stage import validate_scores
 
-        named = _named(study)
+        if not study:
+            raise SettingsError("name a STUDY.toml, or --model and --cohort")
         refuse_alone("--weights", weights is not None, "--model", of_given=False)
         refuse_alone("--ratings", ratings is not None, "--model", of_given=False)
         results = validate_scores(
-            open_study(named, out, cohort, bags=bags, predictions=predictions)
+            open_study(study, out, cohort, bags=bags, predictions=predictions)
         )
     print(validation_json(results) if as_json else validation_text(results))
     exit_if_failed(failed)
@@ -166,34 +167,32 @@ def report(
     cohort: Manifest = None,
     model: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Locked bundle under which --cohort was opened."),
+        typer.Option(metavar="DIR", help="Locked bundle under which --cohort was opened in DIR."),
     ] = None,
-    bags: Bags = None,
 ) -> None:
-    """Write a report, with TRIPOD+AI and STARD-AI filled in; with --model, of an opened cohort."""
-    from cmil.report_stage import report_opening, report_study
+    """Write the report of a study, or with --model of an opening, with TRIPOD+AI and STARD-AI."""
+    from cmil.report_stage import report_study
+    from cohorts.errors import SettingsError
 
     if model:
-        report_opening(model, _external_only(study, cohort), out, bags=bags)
+        from cmil.protocol.opening import opened_study
+
+        opened: Study = opened_study(model, _opened_cohort(study, cohort), out)
+    elif study:
+        opened = open_study(study, out, cohort)
     else:
-        report_study(open_study(_named(study), out, cohort, bags=bags))
+        raise SettingsError("name a STUDY.toml, or --model and --cohort")
+    report_study(opened)
     print(f"{out / 'report' / 'report.html'} and report.pdf, tables and figures beside it")
 
 
-def _external_only(study: Path | None, cohort: Path | None) -> Path:
+def _opened_cohort(study: Path | None, cohort: Path | None) -> Path:
+    """Give the external cohort of --model; its settings are those of the lock."""
     from cohorts.errors import SettingsError
 
     if study or not cohort:
         raise SettingsError(
-            "--model is of the external cohort that --cohort names, with the settings of the "
+            "--model opens the external cohort that --cohort names, with the settings of the "
             f"lock; {'drop the study file' if study else 'add --cohort'}"
         )
     return cohort
-
-
-def _named(study: Path | None) -> Path:
-    from cohorts.errors import SettingsError
-
-    if not study:
-        raise SettingsError("name a STUDY.toml, or --model and --cohort")
-    return study

@@ -1,7 +1,7 @@
 """An external cohort, opened under a lock: its manifest, its scores, and what is refused."""
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence, Set
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from cohorts.endpoints import Endpoint
 from cohorts.errors import DataError, SettingsError
 from cohorts.manifest import Cohort, read_cohort
 from feature_extraction.bags import bag_path, read_bag_attributes
+from survival.neuroblastoma_factors import NeuroblastomaColumns
 
 # A score read back from text may differ from its logit's in the last digits.
 _SCORE_TOLERANCE = 1e-9
@@ -29,7 +30,7 @@ class ExternalStudy(Study):
     def manifest(self) -> Cohort:
         """Everyone the manifest names; it need not have a column `split`."""
         settings = self.settings
-        cohort = read_cohort(settings.cohort, settings.survival.covariates)
+        cohort = read_cohort(settings.cohort, settings.survival.covariates, settings.survival.words)
         development = cohort.patients.index[cohort.patients["split"] == "development"]
         if "split" in _header(cohort.manifest) and len(development):
             raise DataError(
@@ -86,7 +87,7 @@ def external_study(
             f'--out "{out}" is the folder of the study that was locked; give the external cohort '
             "one of its own"
         )
-    settings = _settings(lock.settings, manifest, weights, ratings)
+    settings = _settings(lock, manifest, weights, ratings)
     study = ExternalStudy.at(out, settings, bags=bags, model=model, predictions=predictions)
     refuse_development(lock, list(study.manifest.patients.index))
     return study
@@ -177,18 +178,17 @@ def _refuse_first(scores: pd.DataFrame, checks: Sequence[tuple[Any, str]]) -> No
 
 
 def _settings(
-    locked: Mapping[str, Any], manifest: Path, weights: Path | None, ratings: Path | None
+    lock: Lock, manifest: Path, weights: Path | None, ratings: Path | None
 ) -> StudySettings:
     """Take the locked settings, with the paths of this machine and the columns of this manifest."""
-    header = set(_header(manifest))
-    cohort, survival = dict(locked["cohort"]), dict(locked["survival"])
-    absent = [name for name in survival["covariates"] if name not in header]
-    survival["covariates"] = [name for name in survival["covariates"] if name in header]
+    header, locked = set(_header(manifest)), lock.settings
+    cohort = dict(locked["cohort"])
     known = {
         name: endpoint
         for name, endpoint in cohort["endpoints"].items()
         if set(Endpoint.model_validate(endpoint).columns) <= header
     }
+    survival, absent = _survival_settings(lock, header)
     absent += [name for name in cohort["endpoints"] if name not in known]
     if absent:
         say(f'"{manifest.name}" has no {", ".join(absent)}; survival is left without')
@@ -209,6 +209,26 @@ def _settings(
             "survival": survival,
         }
     )
+
+
+def _survival_settings(lock: Lock, header: Set[str]) -> tuple[dict[str, Any], list[str]]:
+    """Take the locked `[survival]`, less what the manifest lacks, and name that.
+
+    The cut-point is that of the lock: its rule, which may read an outcome, is of development.
+    """
+    survival = dict(lock.settings["survival"])
+    absent = []
+    for key in ("covariates", "subgroups"):
+        absent += [name for name in survival[key] if name not in header]
+        survival[key] = [name for name in survival[key] if name in header]
+    if survival["risk_group"]:
+        columns = NeuroblastomaColumns.model_validate(survival["risk_group"]).columns
+        lacking = [name for name in columns if name not in header]
+        absent += lacking
+        survival["risk_group"] = None if lacking else survival["risk_group"]
+    if lock.cutpoint:
+        survival["cutpoint"] = {"method": "given", "values": lock.cutpoint.values}
+    return survival, list(dict.fromkeys(absent))
 
 
 def _header(manifest: Path) -> list[str]:

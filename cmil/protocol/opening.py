@@ -16,12 +16,12 @@ from cmil.protocol.external import (
 )
 from cmil.protocol.lock import Lock, verify_lock
 from cmil.protocol.log import LOG, Entry, append_entry, read_log, refuse_shortened
-from cmil.study import predict_scores
+from cmil.study import predict_scores, relate_to_survival
 from cmil.validation_results import ValidationResults
 from cmil.validation_stage import refuse_unfit_questions, validate_scores
-from cohorts.errors import FileFormatError
+from cohorts.errors import DataError, FileFormatError
 from cohorts.files import digest_of_file, read_json, write_json
-from survival.cutpoint import write_lock
+from survival.cutpoint import CutPoint, write_lock
 
 OPENING = "opening.json"
 _FORMAT, _VERSION = "cmil-opening", 1
@@ -97,8 +97,14 @@ def validate_external(
     results = validate_scores(study)
     _write_opening(out, study, scores, entry, results.performance)
     if lock.cutpoint:
-        write_lock(out / "survival" / "cutpoint.json", lock.cutpoint)
+        write_lock(out / "survival" / "cutpoint.json", _cutpoint(lock.cutpoint, scores))
+        relate_to_survival(study)
     return Validation(results, entry, failed)
+
+
+def _cutpoint(cutpoint: CutPoint, scores: pd.DataFrame) -> CutPoint:
+    """Give the locked cut-point; the bundle of a kit is the same model by the digest it has."""
+    return cutpoint.model_copy(update={"model_digest": str(scores["model_digest"].iloc[0])})
 
 
 def score_external(lock: Lock, study: ExternalStudy, *, make_bags: bool) -> Sequence[str]:
@@ -148,6 +154,29 @@ def read_opening(model: Path, out: Path) -> tuple[Lock, dict[str, Any]]:
     log = read_log(model / LOG, lock.digest)
     refuse_shortened(log, opening["entry"], opening["entry_digest"], f'"{model / LOG}"')
     return lock, opening
+
+
+def opened_study(model: Path, manifest: Path, out: Path) -> ExternalStudy:
+    """Lay out an external cohort that `validate_external` has opened, for what reports on it.
+
+    Raises
+    ------
+    FileFormatError
+        If `out` holds no opening under this lock.
+    DataError
+        If manifest or scores are not those that were opened.
+    """
+    lock, opening = read_opening(model, out)
+    predictions = Path(opening["predictions"])
+    if not predictions.exists() or digest_of_file(predictions) != opening["scores"]:
+        raise DataError(f'"{predictions}" was changed since it was validated; run cmil validate')
+    study = external_study(lock, model, manifest, out, predictions=predictions)
+    if study.manifest.digest != opening["cohort"]:
+        raise DataError(
+            f'"{manifest}" names other patients, labels or slides than the cohort that was opened '
+            f'in "{out}"; give the manifest of the opening'
+        )
+    return study
 
 
 def _write_opening(

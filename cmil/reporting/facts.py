@@ -31,11 +31,17 @@ def _facts_of_purpose(study: StudyFiles) -> dict[str, str]:
         else "; no external centre has been scored"
     )
     learnt = study.bundle.facts.out_of_fold
+    objective = f"Development of a model in {learnt.patients} patients{evaluated}."
+    if study.is_opening:
+        objective = (
+            f"Evaluation of a model, developed in {learnt.patients} other patients and locked, in "
+            f"{len(external)} patients of {external['centre'].nunique()} external centres."
+        )
     return {
         "intended_use": "Research use only: a score of metastasis from digital images of stained "
         "bone marrow smears. Patches, score and decision come from the frozen bundle; its user "
         "chooses none of them.",
-        "objective": f"Development of a model in {learnt.patients} patients{evaluated}.",
+        "objective": objective,
         "software": f"cMIL {__version__}, Apache-2.0; the model was trained by cMIL "
         f"{study.bundle.facts.software_version}.",
     }
@@ -67,7 +73,10 @@ def _facts_of_patients(study: StudyFiles) -> dict[str, str]:
         "missing_data": f"Patients without a readable image are left out ({len(study.excluded)}); "
         "a label is required; patients without an endpoint are left out of its analysis and named. "
         "Nothing is imputed.",
-        "overlap": "No patient is in both splits: such a manifest is refused.",
+        "overlap": "Development patients are refused, by id and by image file, as the lock knows "
+        "them."
+        if study.is_opening
+        else "No patient is in both splits: such a manifest is refused.",
     }
     if study.settings.survival.covariates:
         names = ", ".join(study.settings.survival.covariates)
@@ -92,14 +101,16 @@ def _facts_of_images(study: StudyFiles) -> dict[str, str]:
     encoding = study.bundle.facts.encoding
     told = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in encoding.items())
     failed = int((study.slides["state"] == "failed").sum())
+    unread = f"{failed} of {len(study.slides)} image sources could not be read"
+    if study.slides.empty:
+        unread = "bags were made elsewhere"
     rule = study.settings.extraction.rule.model_dump(exclude_none=True)
     limits = ", ".join(f"{name} {value}" for name, value in rule.items())
     return {
         "preprocessing": f"Frozen with the model: {told}.",
         "quality_control": "Patches are measured for sharpness, stain, overlap and ink and kept "
-        f"by one rule ({limits or 'all are kept'}); {failed} of {len(study.slides)} image sources "
-        f"could not be read, and {int(study.predictions['n_patches'].sum()):,} patches were "
-        "scored.",
+        f"by one rule ({limits or 'all are kept'}); {unread}, and "
+        f"{int(study.predictions['n_patches'].sum()):,} patches were scored.",
         "predictors": "Embeddings of patches alone; no clinical variable and no reader's judgement "
         "enters the score.",
         "encoding": f"A patch is {study.bundle.facts.dimension} numbers, standardised by the "
@@ -118,8 +129,11 @@ def _facts_of_model(study: StudyFiles) -> dict[str, str]:
         "none": "Nothing is done about it",
     }[mil.balance]
     link = facts.calibration.link
+    named = "The manifest names development and external patients"
+    if study.is_opening:
+        named = "All patients of the manifest are external; others, before, were development"
     return {
-        "partition": "The manifest names development and external patients. Within development "
+        "partition": f"{named}. Within development "
         f"{len(study.bundle.models)} models are trained, each without {held_out}; patients are "
         "never divided, folds are stratified by label and centre, and development is reported by "
         "out-of-fold scores.",
@@ -169,16 +183,7 @@ def _facts_of_evaluation(study: StudyFiles) -> dict[str, str]:
     facts["cross_table"] = "Numerators and denominators at each threshold: tables/decisions.csv."
     pooled = found.heterogeneity[found.heterogeneity["measure"] == "auc"]
     if len(pooled) and pd.notna(pooled["tau2"].iloc[0]):
-        row = pooled.iloc[0]
-        next_one = (
-            "no prediction interval of so few"
-            if pd.isna(row["prediction_low"])
-            else f"prediction interval {row['prediction_low']:.3f} to {row['prediction_high']:.3f}"
-        )
-        facts["heterogeneity"] = (
-            f"AUC over {row['centres']} centres {row['value']:.3f}, {next_one}, tau2 "
-            f"{row['tau2']:.3f}."
-        )
+        facts["heterogeneity"] = _heterogeneity(pooled)
     shift = study.validation.shift
     if shift is not None and len(shift):
         told = zip(shift["centre"], shift["verdict"], strict=True)
@@ -189,3 +194,16 @@ def _facts_of_evaluation(study: StudyFiles) -> dict[str, str]:
     if len(found.subgroups):
         facts["subgroups"] = "Discrimination by subgroup, with tests of interaction, is in a table."
     return facts
+
+
+def _heterogeneity(pooled: pd.DataFrame) -> str:
+    row = pooled.iloc[0]
+    said = [f"AUC over {row['centres']} centres {intervals(pooled)[0]}"]
+    if row["adhoc_ci_high"] - row["adhoc_ci_low"] > row["ci_high"] - row["ci_low"]:
+        said.append(f"ad hoc {row['adhoc_ci_low']:.3f} to {row['adhoc_ci_high']:.3f}")
+    if pd.notna(row["prediction_low"]):
+        low, high = row["prediction_low"], row["prediction_high"]
+        said.append(f"prediction interval {low:.3f} to {high:.3f}")
+    said.append(f"tau2 {row['tau2']:.3f}")
+    note = f" ({row['note']})" if row["note"] else ""
+    return f"{', '.join(said)}{note}."

@@ -24,7 +24,9 @@ _FLOW = {
 def patients_section(study: StudyFiles, facts: Mapping[str, str]) -> Section:
     """Say who was studied, from the manifest to the analysis, and how centres differ."""
     flow = cohort_flow(study.cohort, study.excluded, study.predictions, study.slides)
-    counted = flow[list(_FLOW)].rename(columns=_FLOW)
+    if study.slides.empty:  # of bags made elsewhere nobody said what became of the images
+        flow = flow.drop(columns=["slides_read", "slides_failed"])
+    counted = flow.rename(columns=_FLOW)[[_FLOW[name] for name in _FLOW if name in flow]]
     parts = [
         Table("flow", "Patients from the manifest to the analysis.", flow, counted.astype(str))
     ]

@@ -29,7 +29,8 @@ class StudyFiles:
     predictions
         One row a patient analysed.
     slides
-        `patient_id, state` and the counts of patches of every slide.
+        `patient_id, state` and the counts of patches of every slide; without a row where bags
+        were made elsewhere.
     validation
         What the frozen score and decision are worth.
     survival
@@ -54,6 +55,11 @@ class StudyFiles:
     lock: str = ""
     opening: str = ""
     recalibration: pd.DataFrame | None = None
+
+    @property
+    def is_opening(self) -> bool:
+        """Whether it is an external cohort that was opened under the lock, and nothing else."""
+        return bool(self.lock) and bool((self.cohort.patients["split"] == "external").all())
 
     @property
     def provenance(self) -> str:

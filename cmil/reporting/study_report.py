@@ -52,5 +52,5 @@ def write_study_report(study: StudyFiles, folder: Path) -> list[Path]:
         written.append(folder / f"checklist-{one.key.replace('_', '-')}.yaml")
         write_text(written[-1], checklist_yaml(one))
     written.append(folder / CARD)
-    write_text(written[-1], validated_card(study, facts))
+    write_text(written[-1], validated_card(study, facts, said))
     return written

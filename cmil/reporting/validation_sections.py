@@ -49,14 +49,18 @@ def _discrimination(study: StudyFiles) -> Section:
             "Discrimination, with 95% intervals: " + _methods(table),
             table,
             wide(table, _SIZE, measures),
-        ),
-        Figure(
-            "roc",
-            "ROC curve of each cohort; the dot is the locked threshold, with its Wilson intervals.",
-            "ROC curves with the locked threshold",
-            roc_figure(found.roc, found.discrimination, found.decisions),
-        ),
+        )
     ]
+    if len(found.roc):  # cohorts of one label have no curve
+        parts.append(
+            Figure(
+                "roc",
+                "ROC curve of each cohort; the dot is the locked threshold, with its Wilson "
+                "intervals.",
+                "ROC curves with the locked threshold",
+                roc_figure(found.roc, found.discrimination, found.decisions),
+            )
+        )
     if len(found.comparisons):
         compared = found.comparisons
         shown = pd.DataFrame(

@@ -198,7 +198,8 @@ def plot_decision_curve(curve: pd.DataFrame, ax: "Axes") -> "Axes":
             ax.fill_between(rows["threshold"], *band, color=look["color"], alpha=0.14, linewidth=0)
         label = str(strategy).replace("$", r"\$")
         ax.plot(rows["threshold"], rows["net_benefit"], **{"label": label, **look})
-    highest = float(curve["ci_high"].max())
+    # Where nobody has the outcome nothing is gained, and the axis still needs a height.
+    highest = max(float(curve["ci_high"].max()), 0.0) or 0.1
     ax.set(xlim=(0, 1), ylim=(-0.2 * highest, 1.05 * highest))
     ax.set(xlabel="Threshold probability", ylabel="Net benefit")
     return ax

@@ -1,7 +1,6 @@
 """Wrong use of an external cohort, each refused with its reason, and the right one recorded."""
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,42 +16,6 @@ from cmil.validation.discrimination import auc_delong
 from cohorts.errors import DataError, FileFormatError, SettingsError
 from cohorts.files import read_json, write_text
 from feature_extraction.bags import bag_path, write_bag
-
-Write = Callable[..., Path]
-
-
-@pytest.fixture
-def model(copied_study) -> Path:
-    lock_study(copied_study)
-    return copied_study.model
-
-
-@pytest.fixture
-def external(write_toy, tmp_path) -> Write:
-    """Write an external cohort beside its bags, without a column `split`."""
-
-    def write(patients: pd.DataFrame) -> Path:
-        folder = tmp_path / "centre"
-        write_toy(folder, patients, slides=2, seed=5)
-        manifest = folder / "cohort.csv"
-        table = pd.read_csv(manifest)
-        table.drop(columns="split").to_csv(manifest, index=False)
-        return manifest
-
-    return write
-
-
-@pytest.fixture
-def patients() -> pd.DataFrame:
-    """Twelve patients of Bern, both labels, and three of Trento, all negative."""
-    return pd.DataFrame(
-        {
-            "patient_id": [f"X{i:02d}" for i in range(15)],
-            "centre": ["Bern"] * 12 + ["Trento"] * 3,
-            "split": "external",
-            "label": [i % 2 for i in range(12)] + [0, 0, 0],
-        }
-    )
 
 
 def validate(model: Path, manifest: Path, out: Path, **options: Path) -> Validation:

@@ -124,14 +124,3 @@ def test_checklists_are_answered_by_the_study(written: Path) -> None:
 
 def test_no_cell_shows_a_number_that_is_none(page: Page) -> None:
     assert not re.search(r"\bnan\b", page.text.replace(NASTY, ""), re.IGNORECASE)
-
-
-def test_card_says_how_each_cohort_was_met_and_no_name_is_markup(
-    study_files: StudyFiles, written: Path
-) -> None:
-    card = (written / "MODEL_CARD.md").read_text(encoding="utf-8")
-    performance = study_files.validation.tables.discrimination
-    for row in performance[performance["measure"] == "auc"].itertuples():
-        assert interval_text(row.value, row.ci_low, row.ci_high, "z.3f") in card
-    assert "<b>" not in card and r"\<b\>Málaga" in card
-    assert "Out-of-fold numbers describe" not in card

@@ -93,3 +93,12 @@ def test_forest_of_subgroups_has_the_interaction(tables: ValidationTables) -> No
 def test_intervals_have_no_negative_zero() -> None:
     row = pd.Series({"value": -0.001, "ci_low": -0.2, "ci_high": -0.004})
     assert with_interval(row) == "0.00 (-0.20 to 0.00)"
+
+
+def test_decision_curve_where_nobody_has_the_outcome_has_a_height(study: pd.DataFrame) -> None:
+    negative = study[study["label"] == 0]
+    found = validate_scores(
+        negative, {"youden": 0.5}, np.random.SeedSequence(0), Questions(samples=20)
+    )
+    figure = decision_figure(found.decision_curve)
+    assert all(low < high for low, high in (ax.get_ylim() for ax in figure.axes))
