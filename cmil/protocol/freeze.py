@@ -108,7 +108,7 @@ def lock_study(study: Study, rules: ThresholdRules = ThresholdRules()) -> Lock:
             centres=tuple(facts.centres),
             cohort_digest=facts.cohort_digest,
         ),
-    )
+    ).sealed()
     write_lock(lock, study.model)
     return lock
 

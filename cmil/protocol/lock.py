@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -104,7 +104,18 @@ class Lock(_Frozen):
     @property
     def digest(self) -> str:
         """SHA-256 over everything that is locked."""
-        return digest_of(self.model_dump(mode="json"))
+        return digest_of(self.stated())
+
+    def sealed(self) -> Self:
+        """Give the same lock with every value stated, those that were left to a default, too."""
+        return self.model_validate(self.model_dump(mode="json"))
+
+    def stated(self) -> Mapping[str, Any]:
+        """Give what was locked, as JSON has it.
+
+        What a later release adds, with a default, is not in an older lock and not in its digest.
+        """
+        return self.model_dump(mode="json", exclude_unset=True)
 
 
 def write_lock(lock: Lock, model: Path) -> None:
@@ -222,7 +233,7 @@ def refuse_development(lock: Lock, patient_ids: list[str]) -> None:
 
 
 def _text_of(lock: Lock) -> str:
-    return json_text({**lock.model_dump(mode="json"), "digest": lock.digest})
+    return json_text({**lock.stated(), "digest": lock.digest})
 
 
 def _changed(path: Path) -> FileFormatError:

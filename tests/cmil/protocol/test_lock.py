@@ -15,7 +15,8 @@ from cmil.study import Study, predict_scores, train_model
 from cmil.study_settings import read_study_settings
 from cmil.validation.thresholds import Cost, fit_thresholds
 from cohorts.errors import DataError, FileFormatError, SettingsError
-from cohorts.files import digest_of
+from cohorts.files import digest_of, json_text
+from survival.cutpoint import CutPoint
 
 
 @pytest.fixture
@@ -51,6 +52,28 @@ def test_any_changed_byte_is_refused_with_the_file_named(study, name: str) -> No
     path.unlink()
     with pytest.raises(FileFormatError, match=name):
         verify_lock(study.model)
+
+
+def test_lock_of_an_earlier_release_keeps_its_digest(study) -> None:
+    """It lacks what has come since, here a value of the cut-point, which has a default."""
+    cutpoint = CutPoint(
+        values=(0.5,),
+        method="median",
+        n=18,
+        score_mean=0.5,
+        score_sd=0.1,
+        model_digest="m",
+        cohort_digest="c",
+        scores_digest="s",
+    )
+    lock = lock_study(study).model_copy(update={"cutpoint": cutpoint}).sealed()
+    content = lock.model_dump(mode="json")
+    del content["cutpoint"]["p_permutation"]
+    digest = digest_of(content)
+    (study.model / LOCK).write_text(json_text({**content, "digest": digest}), encoding="utf-8")
+    read = read_lock(study.model)
+    assert read.digest == digest != lock.digest
+    assert read.cutpoint == cutpoint
 
 
 def test_every_locked_thing_is_in_the_digest(study) -> None:
