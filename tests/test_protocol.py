@@ -34,6 +34,12 @@ def test_study_is_locked_validated_and_run_at_two_outside_centres(
 
     manifests = {c: only(study.manifest, c, tmp_path / f"{c}.csv") for c in ("B", "C")}
     model = ["--model", out / "model"]
+    wrong = pd.read_csv(manifests["B"])
+    wrong.loc[0, "os_months"] = -1
+    wrong.to_csv(tmp_path / "wrong.csv", index=False)
+    refused = cmil("validate", *model, "--cohort", tmp_path / "wrong.csv", "--out", tmp_path / "no")
+    assert refused.returncode == 1 and "os_months" in refused.stderr, refused.stderr
+    assert not (out / "model" / "openings.jsonl").exists()
     there = tmp_path / "external"
     options = [*model, "--cohort", manifests["B"], "--out", there, "--threads", 1]
     done = cmil("validate", *options, "--json")

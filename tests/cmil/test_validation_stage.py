@@ -231,7 +231,7 @@ def test_scores_of_another_model_are_refused(scored: Study, tmp_path: Path) -> N
     [
         ({"subgroups": ("stage",)}, ManifestError, 'no column "stage"'),
         ({"subgroups": ("centre",)}, SettingsError, "has a role of its own"),
-        ({"comparator": "sex"}, DataError, 'has no "sex" from 0 to 1'),
+        ({"comparator": "sex"}, DataError, '"Lund00" .* has no number .* comparator column "sex"'),
     ],
 )
 def test_columns_that_do_not_serve_are_refused(
@@ -375,6 +375,26 @@ def test_reading_of_an_unknown_patient_is_refused_before_the_opening(
             bags=centre.parent / "bags",
             ratings=ratings,
         )
+    assert not (tmp_path / "model" / LOG).exists()
+
+
+def test_comparator_that_is_no_number_is_refused_before_the_opening(
+    locked: Study, centre: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(locked.model, tmp_path / "model")
+    (tmp_path / "model" / LOG).unlink(missing_ok=True)
+    manifest = centre.with_name("mistyped.csv")
+    table = pd.read_csv(centre)
+    table.loc[2:4, "clinical"] = [1.2, -0.1, np.nan]
+    table.to_csv(manifest, index=False)
+    with pytest.raises(DataError) as refused:
+        validate_external(
+            tmp_path / "model", manifest, tmp_path / "out", bags=centre.parent / "bags"
+        )
+    assert str(refused.value) == (
+        'patient "Ulm02" (and 2 more) has no number from 0 to 1 in comparator column "clinical"; '
+        "mend it in the manifest"
+    )
     assert not (tmp_path / "model" / LOG).exists()
 
 
