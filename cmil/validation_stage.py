@@ -58,7 +58,7 @@ def validate_scores(study: Study) -> ValidationResults:
 
     Under a lock its thresholds, rule of referral and reference of shift count; without one they are
     fitted on the development scores and bags at hand. What needs bags is left out where there are
-    none.
+    none. That external patients are evaluated is logged in the bundle, once for each set of scores.
 
     Raises
     ------
@@ -71,6 +71,7 @@ def validate_scores(study: Study) -> ValidationResults:
         read somebody without a score.
     """
     from cmil.prediction import read_predictions
+    from cmil.protocol.own_opening import log_own_opening
 
     study.refuse_other_tasks("validate")
     predictions = read_predictions(study.predictions)
@@ -78,6 +79,8 @@ def validate_scores(study: Study) -> ValidationResults:
     frozen, asked = _frozen(study, predictions), study.settings.validation
     columns = read_patient_columns(study.manifest.manifest, asked.columns)
     cohort = study.cohort.restricted_to(predictions["patient_id"])
+    if frozen.bundle:
+        log_own_opening(study, predictions, frozen.lock.digest if frozen.lock else "")
     inputs = _inputs(study, frozen, cohort, columns)
     stage = study.stage(
         "validate", "validation", inputs, asked.model_dump(mode="json", exclude={"ratings"})

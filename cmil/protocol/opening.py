@@ -19,6 +19,7 @@ from cmil.protocol.external import (
 )
 from cmil.protocol.lock import Lock, verify_lock
 from cmil.protocol.log import LOG, Entry, append_entry, read_log, refuse_shortened
+from cmil.protocol.own_opening import patients_of_centres
 from cmil.study import predict_scores, refuse_unfit_outcomes, relate_to_survival
 from cmil.validation_results import ValidationResults
 from cmil.validation_stage import refuse_unfit_questions, validate_scores
@@ -170,12 +171,6 @@ def fit_scores(lock: Lock, study: ExternalStudy) -> pd.DataFrame:
     refuse_unfit_scores(lock, scores)
     refuse_other_cohort(scores, study.manifest)
     return scores
-
-
-def patients_of_centres(scores: pd.DataFrame) -> dict[str, int]:
-    """Count the patients of each centre."""
-    counts = scores["centre"].value_counts()
-    return {str(centre): int(number) for centre, number in counts.items()}
 
 
 def read_opening(model: Path, out: Path) -> tuple[Lock, dict[str, Any]]:
