@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from cmil.study import Study
-from cohorts.files import read_json
+from cohorts.files import digest_of_file
 
 
 def report_study(study: Study) -> list[Path]:
@@ -30,6 +30,7 @@ def report_study(study: Study) -> list[Path]:
     from cmil.bundle import read_bundle
     from cmil.prediction import read_predictions
     from cmil.protocol.lock import LOCK, verify_lock
+    from cmil.protocol.log import LOG, read_log
     from cmil.report import check_one_model
     from cmil.reporting.study_files import StudyFiles
     from cmil.reporting.study_report import write_study_report
@@ -37,8 +38,9 @@ def report_study(study: Study) -> list[Path]:
     from survival import read_results
 
     study.refuse_other_tasks("report")
-    bundle, predictions = read_bundle(study.model), read_predictions(study.predictions)
     lock = verify_lock(study.model) if (study.model / LOCK).exists() else None
+    bundle, predictions = read_bundle(study.model), read_predictions(study.predictions)
+    locked, log = lock.digest if lock else "", study.model / LOG
     survival = read_results(study.out / "survival") if study.settings.cohort.endpoints else None
     own = {lock.model_digest, lock.travelling_model_digest} if lock else set()
     check_one_model({bundle.digest, *own}, predictions, survival)
@@ -51,25 +53,12 @@ def report_study(study: Study) -> list[Path]:
         _slides(study),
         read_validation(study.out / "validation"),
         survival,
-        lock.digest if lock else "",
-        _entry(study),
+        locked,
+        read_log(log, locked) if log.exists() else (),
+        digest_of_file(study.predictions),
         _recalibration(study),
     )
     return write_study_report(files, study.out / "report")
-
-
-def _entry(study: Study) -> str:
-    """Say which entry of the log of openings this cohort is, if it was opened."""
-    from cmil.protocol.opening import OPENING
-
-    path = study.out / "validation" / OPENING
-    if not path.exists():
-        return ""
-    opening = read_json(path)
-    return (
-        f"Entry {opening['entry']} of the log of openings, {opening['time']}, digest "
-        f"{opening['entry_digest']}."
-    )
 
 
 def _recalibration(study: Study) -> pd.DataFrame | None:

@@ -58,7 +58,7 @@ def validate_scores(study: Study) -> ValidationResults:
 
     Under a lock its thresholds, rule of referral and reference of shift count; without one they are
     fitted on the development scores and bags at hand. What needs bags is left out where there are
-    none.
+    none. That external patients are evaluated is logged in the bundle, once for each set of scores.
 
     Raises
     ------
@@ -71,6 +71,7 @@ def validate_scores(study: Study) -> ValidationResults:
         read somebody without a score.
     """
     from cmil.prediction import read_predictions
+    from cmil.protocol.own_opening import log_own_opening
 
     study.refuse_other_tasks("validate")
     predictions = read_predictions(study.predictions)
@@ -78,6 +79,8 @@ def validate_scores(study: Study) -> ValidationResults:
     frozen, asked = _frozen(study, predictions), study.settings.validation
     columns = read_patient_columns(study.manifest.manifest, asked.columns)
     cohort = study.cohort.restricted_to(predictions["patient_id"])
+    if frozen.bundle:
+        log_own_opening(study, predictions, frozen.lock.digest if frozen.lock else "")
     inputs = _inputs(study, frozen, cohort, columns)
     stage = study.stage(
         "validate", "validation", inputs, asked.model_dump(mode="json", exclude={"ratings"})
@@ -100,20 +103,22 @@ def refuse_unfit_questions(study: Study, patients: Collection[str]) -> None:
     Parameters
     ----------
     patients
-        Who may have been read by readers.
+        Who is evaluated, and may have been read by readers.
 
     Raises
     ------
     SettingsError
-        If a subgroup has another role.
+        If a subgroup or the comparator has another role.
     ManifestError
         If a column is not there, or rows of a patient differ.
     DataError
-        If the table of ratings is not valid, or names a patient who is not one of them.
+        If the comparator has no number from 0 to 1 for one of them, the table of ratings is not
+        valid, or it names a patient who is not one of them.
     """
     from cmil.prediction import COLUMNS
     from cmil.readers.comparison import refuse_unknown_patients
     from cmil.readers.ratings import read_ratings
+    from cmil.validation.decision_curve import ALL, MODEL, NONE
 
     asked = study.settings.validation
     taken = [name for name in asked.columns if name in COLUMNS]
@@ -122,9 +127,26 @@ def refuse_unfit_questions(study: Study, patients: Collection[str]) -> None:
             f'[validation] names column "{taken[0]}", which has a role of its own; centres are '
             "compared in any case"
         )
-    read_patient_columns(study.manifest.manifest, asked.columns)
+    if asked.comparator in (MODEL, ALL, NONE):
+        raise SettingsError(f'comparator "{asked.comparator}": the name is taken; rename it')
+    columns = read_patient_columns(study.manifest.manifest, asked.columns)
+    if asked.comparator:
+        _refuse_unfit_comparator(columns[asked.comparator], asked.comparator, patients)
     if asked.ratings:
         refuse_unknown_patients(read_ratings(asked.ratings), patients)
+
+
+def _refuse_unfit_comparator(
+    column: "pd.Series[str]", comparator: str, patients: Collection[str]
+) -> None:
+    of_them = column[column.index.isin(list(patients))]
+    without = of_them.index[~pd.to_numeric(of_them, errors="coerce").between(0, 1)]
+    if len(without):
+        also = f" (and {len(without) - 1} more)" if len(without) > 1 else ""
+        raise DataError(
+            f'patient "{without[0]}"{also} has no number from 0 to 1 in comparator column '
+            f'"{comparator}"; mend it in the manifest'
+        )
 
 
 def _frozen(study: Study, predictions: pd.DataFrame) -> _Frozen:

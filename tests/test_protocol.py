@@ -34,12 +34,21 @@ def test_study_is_locked_validated_and_run_at_two_outside_centres(
 
     manifests = {c: only(study.manifest, c, tmp_path / f"{c}.csv") for c in ("B", "C")}
     model = ["--model", out / "model"]
+    wrong = pd.read_csv(manifests["B"])
+    wrong.loc[0, "os_months"] = -1
+    wrong.to_csv(tmp_path / "wrong.csv", index=False)
+    refused = cmil("validate", *model, "--cohort", tmp_path / "wrong.csv", "--out", tmp_path / "no")
+    assert refused.returncode == 1 and "os_months" in refused.stderr, refused.stderr
+    (own,) = (out / "model" / "openings.jsonl").read_text().splitlines()
+    assert json.loads(own)["action"] == "study" and json.loads(own)["centres"] == {"B": 6, "C": 6}
     there = tmp_path / "external"
     options = [*model, "--cohort", manifests["B"], "--out", there, "--threads", 1]
     done = cmil("validate", *options, "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["performance"][0]["patients"] == 6
-    assert f"opening 1, lock {digest}" in done.stderr
+    # The study has evaluated its own external patients before it was locked.
+    assert f"opening 2, lock {digest}" in done.stderr
+    assert "not the first look at external patients" in done.stderr
     alone = pd.read_csv(there / "predictions.csv").set_index("patient_id")["score"]
     pd.testing.assert_series_equal(alone, together[alone.index], atol=1e-6)
     cutpoints = [folder / "survival" / "cutpoint.json" for folder in (there, out)]
@@ -50,6 +59,7 @@ def test_study_is_locked_validated_and_run_at_two_outside_centres(
     assert reported.returncode == 0, reported.stderr
     page = (there / "report" / "report.html").read_text(encoding="utf-8")
     assert "Survival, overall survival" in page and digest[:12] in page
+    assert "evaluated 2 times with this model, once before a lock" in page
     without = tmp_path / "without endpoints"
     done = cmil("validate", *model, "--cohort", manifests["C"], "--out", without, "--threads", 1)
     assert done.returncode == 0 and "survival is left without" in done.stderr, done.stderr

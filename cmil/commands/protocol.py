@@ -136,6 +136,9 @@ def validate(
         )
         results, failed = done.results, done.failed
         print(f"opening {done.entry.number}, lock {done.entry.lock}", file=sys.stderr)
+        if done.entry.number > 1:
+            log = model / "openings.jsonl"
+            print(f'not the first look at external patients: see "{log}"', file=sys.stderr)
     else:
         from cmil.validation_stage import validate_scores
 

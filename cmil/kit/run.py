@@ -16,7 +16,8 @@ from cmil.kit.results import RESULTS, PatientScore, Results, write_results
 from cmil.protocol.external import ExternalStudy, external_study
 from cmil.protocol.lock import Lock, verify_lock
 from cmil.protocol.log import LOG, append_entry, read_log
-from cmil.protocol.opening import fit_scores, patients_of_centres, score_external
+from cmil.protocol.opening import fit_scores, score_external
+from cmil.protocol.own_opening import patients_of_centres
 from cohorts.errors import FileFormatError, SettingsError
 from cohorts.files import digest_of_file, write_text
 

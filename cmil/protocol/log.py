@@ -1,10 +1,15 @@
-"""A log of every opening of an external cohort, each entry chained to the one before it."""
+"""A log of every opening of an external cohort, each entry chained to the one before it.
+
+It begins with the model and not with its lock: a study whose own external patients are evaluated
+before it is locked has looked at them.
+"""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -15,7 +20,7 @@ from cohorts.files import digest_of, write_text
 
 LOG = "openings.jsonl"
 
-Action = Literal["validate", "recalibrate", "kit run"]
+Action = Literal["study", "validate", "recalibrate", "kit run"]
 
 
 class Entry(BaseModel):
@@ -28,9 +33,9 @@ class Entry(BaseModel):
     time
         When, in UTC, to the second.
     action
-        What was done.
+        What was done; "study", that a study evaluated its own external patients.
     lock
-        Digest of the lock it was done under.
+        Digest of the lock it was done under; "" where the model was not locked yet.
     cohort
         Digest of the external cohort.
     centres
@@ -40,7 +45,7 @@ class Entry(BaseModel):
     software
         Release that wrote the entry.
     previous
-        Digest of the entry before; of the first, of the lock.
+        Digest of the entry before; of the first, of the lock, "" without one.
     digest
         Of all the above.
     """
@@ -87,28 +92,68 @@ def append_entry(
     FileFormatError
         If the log that is there was tampered with or is of another lock.
     """
+    opened = _Opened(action, lock, cohort, centres, scores)
+    with _held(path):
+        return _append(path, opened, at)
+
+
+def append_once(
+    path: Path,
+    *,
+    action: Action,
+    lock: str,
+    cohort: str,
+    centres: Mapping[str, int | None],
+    scores: str,
+) -> Entry:
+    """Add an opening as `append_entry` does, unless the log has one of the same scores.
+
+    Returns
+    -------
+    The entry that was added, or the one that was there.
+    """
+    opened = _Opened(action, lock, cohort, centres, scores)
+    with _held(path):
+        entries = read_log(path, lock) if path.exists() else ()
+        known = [entry for entry in entries if entry.scores == scores]
+        return known[0] if known else _append(path, opened, None)
+
+
+class _Opened(NamedTuple):
+    action: Action
+    lock: str
+    cohort: str
+    centres: Mapping[str, int | None]
+    scores: str
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_name(f".{path.name}.lock")):
-        entries = read_log(path, lock) if path.exists() else ()
-        moment = (at or datetime.now(UTC)).astimezone(UTC)
-        content = {
-            "number": len(entries) + 1,
-            "time": moment.strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "action": action,
-            "lock": lock,
-            "cohort": cohort,
-            "centres": dict(sorted(centres.items())),
-            "scores": scores,
-            "software": __version__,
-            "previous": entries[-1].digest if entries else lock,
-        }
-        entry = Entry.model_validate({**content, "digest": digest_of(content)})
-        write_text(path, log_text((*entries, entry)))
+        yield
+
+
+def _append(path: Path, opened: _Opened, at: datetime | None) -> Entry:
+    entries = read_log(path, opened.lock) if path.exists() else ()
+    moment = (at or datetime.now(UTC)).astimezone(UTC)
+    content = {
+        "number": len(entries) + 1,
+        "time": moment.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        **opened._asdict(),
+        "centres": dict(sorted(opened.centres.items())),
+        "software": __version__,
+        "previous": entries[-1].digest if entries else opened.lock,
+    }
+    entry = Entry.model_validate({**content, "digest": digest_of(content)})
+    write_text(path, log_text((*entries, entry)))
     return entry
 
 
 def read_log(path: Path, lock: str) -> tuple[Entry, ...]:
-    """Read a log and follow its chain from the lock to the last entry.
+    """Read a log and follow its chain from the first entry to the last.
+
+    Entries without a lock come before those of the lock.
 
     A log that was cut at its end is whole in itself: what was reported states number and digest of
     its entry, by which `refuse_shortened` finds the cut.
@@ -130,22 +175,25 @@ def read_log(path: Path, lock: str) -> tuple[Entry, ...]:
 def parse_log(text: str, lock: str, name: str) -> tuple[Entry, ...]:
     """Read the text of a log as `read_log` reads the file; `name` is what errors call it."""
     entries: list[Entry] = []
-    previous = lock
     for number, line in enumerate(text.splitlines(), start=1):
         try:
             entry = Entry.model_validate_json(line)
         except ValidationError as error:
             raise FileFormatError(f"log {name}: entry {number} is damaged; restore it") from error
-        if entry.lock != lock:
-            raise FileFormatError(f"log {name}: entry {number} is of another lock")
+        locked = bool(entries and entries[-1].lock)
+        if entry.lock != lock and (locked or entry.lock):
+            raise FileFormatError(
+                f"log {name}: entry {number} is of another lock; restore the lock, or use a new "
+                "output folder"
+            )
         if not entry.is_sound() or _line(entry) != line:
             raise FileFormatError(f"log {name}: entry {number} was changed; restore the log")
+        previous = entries[-1].digest if entries else entry.lock
         if entry.number != number or entry.previous != previous:
             raise FileFormatError(
                 f"log {name}: entry {number} does not follow the one before it: entries were "
                 "removed, put in or moved; restore the log"
             )
-        previous = entry.digest
         entries.append(entry)
     if text and not text.endswith("\n"):
         raise FileFormatError(f"log {name}: its last entry is cut short; restore it")

@@ -7,6 +7,9 @@ from typing import Any
 
 import pandas as pd
 
+from cmil.bundle import read_bundle
+from cmil.patient_bags import read_patient_bags
+from cmil.prediction import check_encoding
 from cmil.protocol.external import (
     ExternalStudy,
     external_study,
@@ -16,7 +19,8 @@ from cmil.protocol.external import (
 )
 from cmil.protocol.lock import Lock, verify_lock
 from cmil.protocol.log import LOG, Entry, append_entry, read_log, refuse_shortened
-from cmil.study import predict_scores, relate_to_survival
+from cmil.protocol.own_opening import patients_of_centres
+from cmil.study import predict_scores, refuse_unfit_outcomes, relate_to_survival
 from cmil.validation_results import ValidationResults
 from cmil.validation_stage import refuse_unfit_questions, validate_scores
 from cohorts.errors import DataError, FileFormatError
@@ -59,6 +63,8 @@ def validate_external(
     """Evaluate a locked model on an external cohort; the opening is logged before it is evaluated.
 
     Bags and scores are made where they are not given. The log is `openings.jsonl` in the bundle.
+    What is refused is refused before the log is written; an evaluation that fails or is stopped
+    afterwards goes on under its entry, when it is run again in the same folder.
     `ratings` is what readers said of the patients, if any have read them.
 
     Raises
@@ -83,10 +89,18 @@ def validate_external(
         ratings=ratings,
     )
     study.refuse_other_tasks("validate")
-    failed = () if predictions else score_external(lock, study, make_bags=bags is None)
+    refuse_unfit_outcomes(study)
+    if predictions:
+        failed: Sequence[str] = ()
+        _refuse_unfit_bags(lock, study)
+    else:
+        failed = score_external(lock, study, make_bags=bags is None)
     scores = fit_scores(lock, study)
     refuse_unfit_questions(study, set(scores["patient_id"]))
-    entry = append_entry(
+    if lock.cutpoint:
+        write_lock(out / "survival" / "cutpoint.json", _cutpoint(lock.cutpoint, scores))
+    # Nothing is refused from here on: what fails now was opened, and goes on when run again.
+    entry = _begun(lock, study) or append_entry(
         model / LOG,
         action="validate",
         lock=lock.digest,
@@ -94,12 +108,42 @@ def validate_external(
         centres=patients_of_centres(scores),
         scores=digest_of_file(study.predictions),
     )
+    _write_opening(study, scores, entry, pd.DataFrame({"note": []}))
     results = validate_scores(study)
-    _write_opening(out, study, scores, entry, results.performance)
     if lock.cutpoint:
-        write_lock(out / "survival" / "cutpoint.json", _cutpoint(lock.cutpoint, scores))
         relate_to_survival(study)
+    _write_opening(study, scores, entry, results.performance)
     return Validation(results, entry, failed)
+
+
+def _begun(lock: Lock, study: ExternalStudy) -> Entry | None:
+    """Give the entry of the opening that this folder holds, if it is of the same scores.
+
+    A process killed between log and folder leaves none, and the log says once more that the
+    cohort was opened.
+    """
+    path, log = study.out / "validation" / OPENING, study.model / LOG
+    if not path.exists():
+        return None
+    before = _read_record(path)
+    asked = {
+        "lock": lock.digest,
+        "cohort": study.manifest.digest,
+        "scores": digest_of_file(study.predictions),
+    }
+    if any(before[name] != value for name, value in asked.items()):
+        return None
+    entries, number = read_log(log, lock.digest), int(before["entry"])
+    refuse_shortened(entries, number, before["entry_digest"], f'"{log}"')
+    return entries[number - 1]
+
+
+def _refuse_unfit_bags(lock: Lock, study: ExternalStudy) -> None:
+    """Refuse bags beside scores made elsewhere, as scoring would have."""
+    refuse_development_images(lock, study)
+    if study.cohort.slides:
+        bags = read_patient_bags(study.cohort, study.bags, memory_gb=study.settings.mil.memory_gb)
+        check_encoding(read_bundle(study.model), bags)
 
 
 def _cutpoint(cutpoint: CutPoint, scores: pd.DataFrame) -> CutPoint:
@@ -129,12 +173,6 @@ def fit_scores(lock: Lock, study: ExternalStudy) -> pd.DataFrame:
     return scores
 
 
-def patients_of_centres(scores: pd.DataFrame) -> dict[str, int]:
-    """Count the patients of each centre."""
-    counts = scores["centre"].value_counts()
-    return {str(centre): int(number) for centre, number in counts.items()}
-
-
 def read_opening(model: Path, out: Path) -> tuple[Lock, dict[str, Any]]:
     """Read what `validate_external` left in `out`, and check it against lock and log.
 
@@ -145,15 +183,20 @@ def read_opening(model: Path, out: Path) -> tuple[Lock, dict[str, Any]]:
     """
     lock = verify_lock(model)
     path = out / "validation" / OPENING
-    opening = read_json(path)
-    needed = {"lock", "entry", "entry_digest", "cohort", "centres", "scores", "predictions"}
-    if not isinstance(opening, dict) or opening.get("format") != _FORMAT or needed - set(opening):
-        raise FileFormatError(f'"{path}" is no record of an opening; run cmil validate --model')
-    if opening.get("lock") != lock.digest:
+    opening = _read_record(path)
+    if opening["lock"] != lock.digest:
         raise FileFormatError(f'"{path}" is of another lock than "{model}"; run cmil validate')
     log = read_log(model / LOG, lock.digest)
     refuse_shortened(log, opening["entry"], opening["entry_digest"], f'"{model / LOG}"')
     return lock, opening
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    record = read_json(path)
+    needed = {"lock", "entry", "entry_digest", "cohort", "centres", "scores", "predictions"}
+    if not isinstance(record, dict) or record.get("format") != _FORMAT or needed - set(record):
+        raise FileFormatError(f'"{path}" is no record of an opening; run cmil validate --model')
+    return record
 
 
 def opened_study(model: Path, manifest: Path, out: Path) -> ExternalStudy:
@@ -180,7 +223,6 @@ def opened_study(model: Path, manifest: Path, out: Path) -> ExternalStudy:
 
 
 def _write_opening(
-    out: Path,
     study: ExternalStudy,
     scores: pd.DataFrame,
     entry: Entry,
@@ -189,7 +231,7 @@ def _write_opening(
     unscored = set(study.manifest.patients.index) - set(scores["patient_id"])
     notes = performance[performance["note"].fillna("") != ""]
     write_json(
-        out / "validation" / OPENING,
+        study.out / "validation" / OPENING,
         {
             "format": _FORMAT,
             "format_version": _VERSION,

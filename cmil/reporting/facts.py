@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from cmil import __version__
+from cmil.reporting.openings import openings_text
 from cmil.reporting.study_files import StudyFiles
 from cmil.reporting.words import intervals
 from survival import median_follow_up
@@ -147,8 +148,7 @@ def _facts_of_model(study: StudyFiles) -> dict[str, str]:
         "prediction": "The mean logit of the models, calibrated; by cmil predict or cmil validate.",
         "output": f"A probability: mean logit, calibrated ({link}) on out-of-fold logits.",
         "threshold": f"A score of {facts.threshold:.4f} or more is a decision for metastasis "
-        f"({facts.threshold_method}, on out-of-fold scores, before any external patient was "
-        "scored).",
+        f"({facts.threshold_method}, on out-of-fold scores of development).",
         "indeterminate": "Every patient with one patch or more has a score and a decision.",
         "model_object": f"Bundle {study.bundle.digest[:12]}: weights in safetensors, settings and "
         "calibration in JSON.",
@@ -157,10 +157,10 @@ def _facts_of_model(study: StudyFiles) -> dict[str, str]:
 
 
 def _lock_fact(study: StudyFiles) -> dict[str, str]:
-    if not study.lock:
-        return {}
-    locked = {"lock": f"Model, thresholds, cut-points and preprocessing: lock {study.lock}."}
-    return {**locked, "opening": study.opening} if study.opening else locked
+    told = {"openings": openings_text(study)}
+    if study.lock:
+        told["lock"] = f"Model, thresholds, cut-points and preprocessing: lock {study.lock}."
+    return {name: said for name, said in told.items() if said}
 
 
 def _facts_of_evaluation(study: StudyFiles) -> dict[str, str]:
@@ -173,9 +173,10 @@ def _facts_of_evaluation(study: StudyFiles) -> dict[str, str]:
         "Hartung-Knapp) with a prediction interval, and without each centre in turn.",
         "updating": "None: the frozen score is what is reported."
         + ("" if study.recalibration is None else " Recalibration is shown beside it."),
-        "limitations": "What a centre beyond these would see is told by the prediction interval "
-        "only, and by that as far as these centres are a sample of it. Numbers of development are "
-        "out-of-fold, but threshold and calibration were chosen on them.",
+        "limitations": _looks(study)
+        + "What a centre beyond these would see is told by the prediction interval only, and by "
+        "that as far as these centres are a sample of it. Numbers of development are out-of-fold, "
+        "but threshold and calibration were chosen on them.",
     }
     auc = found.discrimination[found.discrimination["measure"] == "auc"]
     reached = zip(auc["cohort"], intervals(auc), strict=True)
@@ -194,6 +195,16 @@ def _facts_of_evaluation(study: StudyFiles) -> dict[str, str]:
     if len(found.subgroups):
         facts["subgroups"] = "Discrimination by subgroup, with tests of interaction, is in a table."
     return facts
+
+
+def _looks(study: StudyFiles) -> str:
+    """Say what a second look at external patients may have done, if there was one."""
+    if len(study.evaluations) < 2:
+        return ""
+    return (
+        f"External patients were evaluated {len(study.evaluations)} times: what was chosen after "
+        "the first time may have followed from it, which no number here shows. "
+    )
 
 
 def _heterogeneity(pooled: pd.DataFrame) -> str:

@@ -6,6 +6,7 @@ import pandas as pd
 
 from cmil.report import cohort_flow
 from cmil.reporting.contents import Section, Table
+from cmil.reporting.openings import openings_table
 from cmil.reporting.study_files import StudyFiles
 
 _FLOW = {
@@ -85,14 +86,13 @@ def model_section(study: StudyFiles, facts: Mapping[str, str]) -> Section:
         "Threshold": "threshold",
         "Bundle": "model_object",
         "Lock": "lock",
-        "Opening": "opening",
+        "Openings": "openings",
         "Software": "software",
     }
     rows = [(heading, facts[name]) for heading, name in told.items() if name in facts]
     table = pd.DataFrame(rows, columns=["What", "How"])
     locked = "" if study.lock else " It was not locked: run cmil lock before an external cohort."
-    return Section(
-        "Model",
-        [f"{facts['intended_use']}{locked}"],
-        [Table("model", "The model and how it was made.", table, table)],
-    )
+    parts = [Table("model", "The model and how it was made.", table, table)]
+    if study.openings:
+        parts.append(openings_table(study.openings))
+    return Section("Model", [f"{facts['intended_use']}{locked}"], parts)

@@ -1,11 +1,12 @@
 """What a report is made from: the files that the stages of one study left."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
 from cmil.bundle import ModelBundle
+from cmil.protocol.log import Entry
 from cmil.study_settings import StudySettings
 from cmil.validation_results import ValidationResults
 from cohorts.manifest import Cohort
@@ -37,9 +38,10 @@ class StudyFiles:
         What the score says of each endpoint, where the study names one.
     lock
         Digest of the protocol's lock, "" where the model was not locked.
-    opening
-        Which entry of the log of openings this is, where the patients are an external cohort that
-        was opened under the lock.
+    openings
+        The log of openings, whole.
+    scores_digest
+        Of the file of the predictions, by which the log knows them.
     recalibration
         What recalibration at each centre would do, where that was asked for.
     """
@@ -53,13 +55,19 @@ class StudyFiles:
     validation: ValidationResults
     survival: SurvivalResults | None = None
     lock: str = ""
-    opening: str = ""
+    openings: Sequence[Entry] = ()
+    scores_digest: str = ""
     recalibration: pd.DataFrame | None = None
 
     @property
     def is_opening(self) -> bool:
         """Whether it is an external cohort that was opened under the lock, and nothing else."""
         return bool(self.lock) and bool((self.cohort.patients["split"] == "external").all())
+
+    @property
+    def evaluations(self) -> Sequence[Entry]:
+        """Openings in which external patients were evaluated."""
+        return [entry for entry in self.openings if entry.action in ("study", "validate")]
 
     @property
     def provenance(self) -> str:

@@ -20,7 +20,7 @@ from cmil.patient_bags import read_patient_bags
 from cmil.prediction import read_predictions
 from cmil.protocol.freeze import ThresholdRules, lock_study
 from cmil.protocol.lock import LOCK, SHIFT, verify_lock
-from cmil.protocol.log import LOG
+from cmil.protocol.log import LOG, read_log
 from cmil.protocol.opening import validate_external
 from cmil.readers.comparison import ReaderTables
 from cmil.referral.conformal import fit_referral
@@ -123,6 +123,35 @@ def again(scored: Study, out: Path, **changed: object) -> Study:
 
 def written(out: Path) -> dict[str, bytes]:
     return {p.name: p.read_bytes() for p in sorted((out / "validation").iterdir())}
+
+
+def test_own_external_patients_are_logged_once_for_each_set_of_scores(
+    scored: Study, tmp_path: Path, capsys
+) -> None:
+    study = again(scored, tmp_path / "out")
+    (first,) = read_log(study.model / LOG, "")
+    assert (first.action, first.lock, first.centres) == ("study", "", {"Bern": 12, "Graz": 12})
+    validate_scores(study)
+    assert read_log(study.model / LOG, "") == (first,)
+    capsys.readouterr()
+    scores = pd.read_csv(study.predictions, float_precision="round_trip")
+    scores.iloc[::-1].to_csv(study.predictions, index=False)
+    validate_scores(study)
+    assert "evaluation 2 of external patients" in capsys.readouterr().err
+    lock = lock_study(study)
+    validate_scores(study)
+    assert [entry.lock for entry in read_log(study.model / LOG, lock.digest)] == ["", ""]
+
+
+def test_opening_after_the_study_is_not_the_first_look(
+    locked: Study, centre: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(locked.model, tmp_path / "model")
+    before = len(read_log(locked.model / LOG, verify_lock(locked.model).digest))
+    done = validate_external(
+        tmp_path / "model", centre, tmp_path / "out", bags=centre.parent / "bags"
+    )
+    assert before >= 1 and done.entry.number == before + 1
 
 
 def test_every_question_is_a_file_and_is_given_back(scored: Study) -> None:
@@ -231,7 +260,7 @@ def test_scores_of_another_model_are_refused(scored: Study, tmp_path: Path) -> N
     [
         ({"subgroups": ("stage",)}, ManifestError, 'no column "stage"'),
         ({"subgroups": ("centre",)}, SettingsError, "has a role of its own"),
-        ({"comparator": "sex"}, DataError, 'has no "sex" from 0 to 1'),
+        ({"comparator": "sex"}, DataError, '"Lund00" .* has no number .* comparator column "sex"'),
     ],
 )
 def test_columns_that_do_not_serve_are_refused(
@@ -375,6 +404,26 @@ def test_reading_of_an_unknown_patient_is_refused_before_the_opening(
             bags=centre.parent / "bags",
             ratings=ratings,
         )
+    assert not (tmp_path / "model" / LOG).exists()
+
+
+def test_comparator_that_is_no_number_is_refused_before_the_opening(
+    locked: Study, centre: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(locked.model, tmp_path / "model")
+    (tmp_path / "model" / LOG).unlink(missing_ok=True)
+    manifest = centre.with_name("mistyped.csv")
+    table = pd.read_csv(centre)
+    table.loc[2:4, "clinical"] = [1.2, -0.1, np.nan]
+    table.to_csv(manifest, index=False)
+    with pytest.raises(DataError) as refused:
+        validate_external(
+            tmp_path / "model", manifest, tmp_path / "out", bags=centre.parent / "bags"
+        )
+    assert str(refused.value) == (
+        'patient "Ulm02" (and 2 more) has no number from 0 to 1 in comparator column "clinical"; '
+        "mend it in the manifest"
+    )
     assert not (tmp_path / "model" / LOG).exists()
 
 

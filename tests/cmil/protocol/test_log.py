@@ -8,7 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from cmil.protocol.log import Entry, append_entry, parse_log, read_log, refuse_shortened
+from cmil.protocol.log import (
+    Entry,
+    append_entry,
+    append_once,
+    parse_log,
+    read_log,
+    refuse_shortened,
+)
 from cohorts.errors import FileFormatError
 from cohorts.files import digest_of
 
@@ -120,3 +127,40 @@ def test_two_processes_at_once_lose_no_entry(tmp_path) -> None:
     running = [subprocess.Popen(command) for _ in range(3)]
     assert [process.wait(timeout=120) for process in running] == [0, 0, 0]
     assert len(read_log(path, LOCK)) == 45
+
+
+@pytest.fixture
+def begun(tmp_path) -> Path:
+    """Twice evaluated by the study before it was locked, then opened under the lock."""
+    path = tmp_path / "begun.jsonl"
+    for lock, scores in (("", "1"), ("", "2"), (LOCK, "3")):
+        append_entry(path, action="study", lock=lock, cohort="b", centres={}, scores=scores)
+    return path
+
+
+def test_log_begins_before_the_lock(begun) -> None:
+    entries = read_log(begun, LOCK)
+    assert [entry.lock for entry in entries] == ["", "", LOCK]
+    assert [entry.previous for entry in entries] == ["", *(e.digest for e in entries[:2])]
+    lines = begun.read_text().splitlines(keepends=True)
+    for kept in (lines[1:], [lines[0], lines[2]], [lines[2]]):
+        with pytest.raises(FileFormatError, match="does not follow"):
+            parse_log("".join(kept), LOCK, "log")
+
+
+def test_nothing_goes_unlocked_after_the_lock(begun) -> None:
+    with pytest.raises(FileFormatError, match="entry 3 is of another lock; restore the lock"):
+        append_entry(begun, action="study", lock="", cohort="b", centres={}, scores="4")
+    unlocked = {**read_log(begun, LOCK)[0].model_dump(mode="json"), "number": 4}
+    unlocked["previous"] = read_log(begun, LOCK)[2].digest
+    del unlocked["digest"]
+    line = json.dumps({**unlocked, "digest": digest_of(unlocked)})
+    with pytest.raises(FileFormatError, match="entry 4 is of another lock"):
+        parse_log(begun.read_text() + line + "\n", LOCK, "log")
+
+
+def test_scores_that_are_there_are_not_logged_again(begun) -> None:
+    opening = {"action": "study", "lock": LOCK, "cohort": "b", "centres": {}}
+    assert append_once(begun, **opening, scores="2").number == 2
+    assert append_once(begun, **opening, scores="4").number == 4
+    assert len(read_log(begun, LOCK)) == 4

@@ -129,6 +129,55 @@ def test_scores_that_are_not_of_the_lock_are_refused(
         validate(model, manifest, tmp_path / "other", predictions=whole)
 
 
+def log_of(model: Path) -> list[str]:
+    return (model / LOG).read_text().splitlines() if (model / LOG).exists() else []
+
+
+def test_bags_beside_scores_made_elsewhere_are_looked_at_before_the_log(
+    model, external, patients, toy_bag, tmp_path
+) -> None:
+    manifest = external(patients)
+    validate(model, manifest, tmp_path / "out")
+    scores = tmp_path / "out" / "predictions.csv"
+    other = toy_bag(np.random.default_rng(0), 0, encoder_digest="f" * 64)
+    for path in (manifest.parent / "bags").glob("*.h5"):
+        write_bag(path, other)
+    with pytest.raises(DataError, match="trained on bags with encoder_digest"):
+        validate(model, manifest, tmp_path / "other", predictions=scores)
+    assert len(log_of(model)) == 1
+
+
+def test_stopped_evaluation_goes_on_under_its_entry(
+    model, external, patients, tmp_path, monkeypatch
+) -> None:
+    manifest, out = external(patients), tmp_path / "out"
+
+    def stop(study) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("cmil.protocol.opening.validate_scores", stop)
+        with pytest.raises(KeyboardInterrupt):
+            validate(model, manifest, out)
+    (opened,) = log_of(model)
+    assert '"action": "validate"' in opened
+    done = validate(model, manifest, out)
+    assert done.entry.number == 1 and log_of(model) == [opened]
+    assert read_opening(model, out)[1]["not_estimable"]
+    # The same scores in another folder are evaluated once more, and the log says so.
+    assert validate(model, manifest, tmp_path / "again").entry.number == 2
+    (model / LOG).write_text(log_of(model)[1] + "\n")
+    with pytest.raises(FileFormatError, match="entry 1 does not follow"):
+        validate(model, manifest, out)
+
+
+def test_folder_of_another_opening_is_opened_anew(model, external, patients, tmp_path) -> None:
+    out = tmp_path / "out"
+    validate(model, external(patients), out)
+    done = validate(model, external(patients.iloc[:12]), out)
+    assert done.entry.number == 2 and done.entry.centres == {"Bern": 12}
+
+
 def test_results_do_not_go_into_the_locked_study(model, external, patients) -> None:
     with pytest.raises(SettingsError, match="folder of the study that was locked"):
         validate(model, external(patients), model.parent)
