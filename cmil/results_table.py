@@ -50,9 +50,11 @@ def performance_table(performance: pd.DataFrame) -> str:
 
 
 def validation_text(results: "ValidationResults") -> str:
-    """Give the short table, and in a line what several external centres say together."""
+    """Give the short table, why numbers are missing, and what several centres say together."""
     pooled = results.tables.heterogeneity
-    table = performance_table(results.performance)
+    noted = results.performance[results.performance["note"].fillna("") != ""]
+    notes = [f"{row['cohort']}: {row['note']}" for row in noted.to_dict("records")]
+    table = "\n".join([performance_table(results.performance), *notes])
     if pooled.empty or results.tables.centres["centre"].nunique() < 2:
         return f"{table}\n\n{RESEARCH_USE}"
     auc = pooled[pooled["measure"] == "auc"].to_dict("records")[0]

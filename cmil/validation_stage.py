@@ -72,9 +72,11 @@ def validate_scores(study: Study) -> ValidationResults:
     """
     from cmil.prediction import read_predictions
     from cmil.protocol.own_opening import log_own_opening
+    from cmil.validation.validate import refuse_unfit_predictions
 
     study.refuse_other_tasks("validate")
     predictions = read_predictions(study.predictions)
+    refuse_unfit_predictions(predictions)
     refuse_unfit_questions(study, set(predictions["patient_id"]))
     frozen, asked = _frozen(study, predictions), study.settings.validation
     columns = read_patient_columns(study.manifest.manifest, asked.columns)

@@ -133,9 +133,11 @@ def write_lock(lock: Lock, model: Path) -> None:
         before = read_lock(model)
         if before != lock:
             names = [n for n in type(lock).model_fields if getattr(lock, n) != getattr(before, n)]
+            differs = f"{'other' if names[0].endswith('s') else 'another'} {names[0]}"
             raise DataError(
-                f'"{path}" locks another {names[0]}; a lock is not replaced: use a new output '
-                "folder, or delete it deliberately, before any external cohort is opened"
+                f'"{path}" is there and has {differs.replace("_", " ")}; a lock is not replaced: '
+                "use a new output folder, or delete it deliberately, before any external cohort is "
+                "opened"
             )
         return
     write_text(path, _text_of(lock))
@@ -227,8 +229,8 @@ def refuse_development(lock: Lock, patient_ids: list[str]) -> None:
         named = ", ".join(f'"{name}"' for name in known[:_NAMED])
         more = f" and {len(known) - _NAMED} more" if len(known) > _NAMED else ""
         raise DataError(
-            f"external patients {named}{more} have ids of the model's development patients; leave "
-            "them out, or give other ids if they are other people"
+            f"the model was developed on {named}{more}, whom the external cohort names too; leave "
+            "out whoever is the same person, and give another id to whoever is not"
         )
 
 

@@ -90,6 +90,7 @@ def validate_external(
     )
     study.refuse_other_tasks("validate")
     refuse_unfit_outcomes(study)
+    refuse_unfit_questions(study, set(study.manifest.patients.index))  # before hours are spent
     if predictions:
         failed: Sequence[str] = ()
         _refuse_unfit_bags(lock, study)

@@ -116,6 +116,8 @@ def _facts_of_images(study: StudyFiles) -> dict[str, str]:
         "enters the score.",
         "encoding": f"A patch is {study.bundle.facts.dimension} numbers, standardised by the "
         "training patients of each fold; a patient is all of them.",
+        "stored": "Scores, decisions, maps of every slide and the digests of what made them are "
+        "files of the study; each stage leaves its record.",
         "blinding": "Scores are computed from images alone; the label is not read.",
     }
 
@@ -171,7 +173,7 @@ def _facts_of_evaluation(study: StudyFiles) -> dict[str, str]:
         "benefit, each with a 95% interval whose method is named beside it.",
         "heterogeneity_methods": "Each centre by itself; random effects over centres (REML, "
         "Hartung-Knapp) with a prediction interval, and without each centre in turn.",
-        "updating": "None: the frozen score is what is reported."
+        "updating": "The model was not updated: the frozen score is what is reported."
         + ("" if study.recalibration is None else " Recalibration is shown beside it."),
         "limitations": _looks(study)
         + "What a centre beyond these would see is told by the prediction interval only, and by "

@@ -21,14 +21,8 @@ def cohorts_of(predictions: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     DataError
         If a development patient's score is not out-of-fold: it would flatter the model.
     """
+    refuse_flattered(predictions)
     development = predictions[predictions["split"] == "development"]
-    flattered = development[development["score_kind"] != "oof"]
-    if len(flattered):
-        patient = flattered["patient_id"].iloc[0]
-        raise DataError(
-            f'development patient "{patient}" has a score of kind '
-            f'"{flattered["score_kind"].iloc[0]}"; only out-of-fold scores (oof) are evaluated'
-        )
     if len(development):
         yield DEVELOPMENT, development
     external = predictions[predictions["split"] == "external"]
@@ -37,6 +31,24 @@ def cohorts_of(predictions: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
         yield str(centre), patients
     if len(centres) > 1:
         yield POOLED, external
+
+
+def refuse_flattered(predictions: pd.DataFrame) -> None:
+    """Refuse scores by models that have seen their patient.
+
+    Raises
+    ------
+    DataError
+        Naming the first development patient whose score is not out-of-fold.
+    """
+    development = predictions[predictions["split"] == "development"]
+    flattered = development[development["score_kind"] != "oof"]
+    if len(flattered):
+        patient = flattered["patient_id"].iloc[0]
+        raise DataError(
+            f'development patient "{patient}" has a score of kind '
+            f'"{flattered["score_kind"].iloc[0]}"; only out-of-fold scores (oof) are evaluated'
+        )
 
 
 def cohort_auc(patients: pd.DataFrame, seed: np.random.SeedSequence) -> Estimate:

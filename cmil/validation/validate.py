@@ -24,7 +24,7 @@ from cmil.validation.discrimination import (
     roc_curve,
 )
 from cmil.validation.heterogeneity import heterogeneity
-from cmil.validation.performance import cohort_auc, cohorts_of
+from cmil.validation.performance import cohort_auc, cohorts_of, refuse_flattered
 from cmil.validation.subgroups import subgroups as of_subgroups
 from cohorts.errors import DataError, SettingsError
 from cohorts.strata import DEVELOPMENT
@@ -140,6 +140,20 @@ def _check(
         raise SettingsError(f'comparator "{questions.comparator}": the name is taken; rename it')
     if not thresholds or not all(math.isfinite(value) for value in thresholds.values()):
         raise SettingsError("validation needs locked thresholds, each a finite number")
+    refuse_unfit_predictions(predictions)
+    if questions.comparator:
+        outside = ~predictions[questions.comparator].between(0, 1)
+        _refuse_first(predictions, {f'has no "{questions.comparator}" from 0 to 1': outside})
+
+
+def refuse_unfit_predictions(predictions: pd.DataFrame) -> None:
+    """Refuse rows that cannot be evaluated, or would flatter the model.
+
+    Raises
+    ------
+    DataError
+        As `validate_scores`, naming the first patient.
+    """
     external = predictions["split"] == "external"
     problems = {
         "has no label 0 or 1; validation needs one": ~predictions["label"].isin([0, 1]),
@@ -148,9 +162,11 @@ def _check(
         "is external, but its score is not of kind external": external
         & (predictions["score_kind"] != "external"),
     }
-    if questions.comparator:
-        compared = predictions[questions.comparator]
-        problems[f'has no "{questions.comparator}" from 0 to 1'] = ~compared.between(0, 1)
+    _refuse_first(predictions, problems)
+    refuse_flattered(predictions)
+
+
+def _refuse_first(predictions: pd.DataFrame, problems: Mapping[str, "pd.Series[bool]"]) -> None:
     for problem, rows in problems.items():
         if rows.any():
             raise DataError(f'patient "{predictions.loc[rows, "patient_id"].iloc[0]}" {problem}')

@@ -256,6 +256,26 @@ def test_scores_of_another_model_are_refused(scored: Study, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
+    ("split", "kind", "says"),
+    [
+        ("development", "train", 'development patient "Lund00" has a score of kind "train"; only'),
+        ("external", "oof", 'patient "Bern00" is external, but its score is not of kind external'),
+    ],
+)
+def test_scores_that_would_flatter_are_refused_before_the_log(
+    scored: Study, tmp_path: Path, split: str, kind: str, says: str
+) -> None:
+    study = again(scored, tmp_path / "out")
+    before = (study.model / LOG).read_bytes()
+    scores = pd.read_csv(study.predictions, float_precision="round_trip")
+    scores.loc[scores["split"] == split, "score_kind"] = kind
+    scores.to_csv(study.predictions, index=False)
+    with pytest.raises(DataError, match=says):
+        validate_scores(study)
+    assert (study.model / LOG).read_bytes() == before
+
+
+@pytest.mark.parametrize(
     ("changed", "error", "says"),
     [
         ({"subgroups": ("stage",)}, ManifestError, 'no column "stage"'),

@@ -252,7 +252,7 @@ def test_development_patients_are_refused_by_a_kit_that_does_not_know_their_ids(
     table[table["patient_id"] == "P03"].to_csv(tmp_path / "cohort.csv", index=False)
     for name in table["path"]:
         (tmp_path / name).touch()
-    with pytest.raises(DataError, match='"P03" have ids of the model\'s development patients'):
+    with pytest.raises(DataError, match='the model was developed on "P03", whom the external'):
         run_kit(kit, tmp_path / "cohort.csv", tmp_path / "out", PATIENTS, bags=locked.bags)
 
 

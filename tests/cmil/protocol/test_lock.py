@@ -87,7 +87,7 @@ def test_every_locked_thing_is_in_the_digest(study) -> None:
     }
     digests = {lock.model_copy(update={name: value}).digest for name, value in changes.items()}
     assert len(digests | {lock.digest}) == len(changes) + 1
-    with pytest.raises(DataError, match="locks another thresholds"):
+    with pytest.raises(DataError, match="is there and has other thresholds; a lock is not"):
         write_lock(lock.model_copy(update={"thresholds": {"youden": 0.5}}), study.model)
 
 
@@ -159,7 +159,7 @@ def test_further_thresholds_are_chosen_on_out_of_fold_scores_and_locked(study) -
     chosen = fit_thresholds(development, 0.9, 0.8, Cost(5, 1, 0.3))
     assert lock.thresholds == chosen
     assert lock.threshold == read_bundle(study.model).facts.threshold
-    with pytest.raises(DataError, match="locks another thresholds"):
+    with pytest.raises(DataError, match="is there and has other thresholds; a lock is not"):
         lock_study(study)
     (study.model / LOCK).unlink()
     text = study.predictions.read_text().replace(",oof,", ",train,", 1)

@@ -51,9 +51,16 @@ def test_centre_with_one_class_is_refused_for_auc_with_its_reason(
     assert "Trento" in opening["not_estimable"] and "AUC" in opening["not_estimable"]["Trento"]
 
 
+def test_command_says_why_a_centre_has_no_auc(model, external, patients, command, tmp_path) -> None:
+    manifest = external(patients)
+    options = ["--cohort", manifest, "--bags", manifest.parent / "bags", "--out", tmp_path / "out"]
+    code, said = command("validate", "--model", model, *options)
+    assert code == 0 and "Trento: AUC: one label only: not estimable\n" in said
+
+
 def test_development_patients_are_refused(model, external, patients, tmp_path) -> None:
     patients.loc[3, "patient_id"] = "p03"
-    with pytest.raises(DataError, match='"p03" have ids of the model\'s development patients'):
+    with pytest.raises(DataError, match='the model was developed on "p03", whom the external'):
         validate(model, external(patients), tmp_path / "out")
     assert not (model / LOG).exists()
 
@@ -176,6 +183,58 @@ def test_folder_of_another_opening_is_opened_anew(model, external, patients, tmp
     validate(model, external(patients), out)
     done = validate(model, external(patients.iloc[:12]), out)
     assert done.entry.number == 2 and done.entry.centres == {"Bern": 12}
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (
+            lambda table: table.replace({"X00": "P03", "X01": "P04"}),
+            'error: the model was developed on "P03", "P04", whom the external cohort names too; '
+            "leave out whoever is the same person, and give another id to whoever is not",
+        ),
+        (
+            lambda table: table.assign(split=["development", *["external"] * (len(table) - 1)]),
+            'error: cohort.csv row 3, column "split": patient "X00" has "external" here but '
+            '"development" in row 2; a patient is in development or external, never in both',
+        ),
+    ],
+)
+def test_manifest_is_refused_in_one_line(
+    model, external, patients, command, tmp_path, change, line: str
+) -> None:
+    manifest = external(patients)
+    change(pd.read_csv(manifest)).to_csv(manifest, index=False)
+    code, said = command(
+        "validate", "--model", model, "--cohort", manifest, "--out", tmp_path / "out"
+    )
+    assert code == 1 and said.splitlines() == [line]
+    assert log_of(model) == []
+
+
+def test_changed_byte_and_cut_log_are_refused_in_one_line(
+    model, external, patients, command, tmp_path
+) -> None:
+    manifest = external(patients)
+    options = ["--cohort", manifest, "--bags", manifest.parent / "bags"]
+    for name in ("one", "two"):
+        assert command("validate", "--model", model, *options, "--out", tmp_path / name)[0] == 0
+    twisted = tmp_path / "twisted"
+    shutil.copytree(model, twisted)
+    whole = (twisted / WEIGHTS).read_bytes()
+    (twisted / WEIGHTS).write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    code, said = command("validate", "--model", twisted, *options, "--out", tmp_path / "three")
+    assert (code, said) == (
+        1,
+        f'error: "{twisted / WEIGHTS}" was changed after it was locked; restore the bundle as it '
+        "was locked\n",
+    )
+    (model / LOG).write_text(log_of(model)[1] + "\n")
+    code, said = command("validate", "--model", model, *options, "--out", tmp_path / "three")
+    assert code == 1 and said.splitlines()[-1] == (
+        f'error: log "{model / LOG}": entry 1 does not follow the one before it: entries were '
+        "removed, put in or moved; restore the log"
+    )
 
 
 def test_results_do_not_go_into_the_locked_study(model, external, patients) -> None:
