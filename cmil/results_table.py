@@ -59,7 +59,8 @@ def validation_text(results: "ValidationResults") -> str:
         return f"{table}\n\n{RESEARCH_USE}"
     auc = pooled[pooled["measure"] == "auc"].to_dict("records")[0]
     together = interval_text(auc["value"], auc["ci_low"], auc["ci_high"])
-    line = f"AUC over {auc['centres']} external centres: {together}"
+    centres = "centre" if auc["centres"] == 1 else "centres"
+    line = f"AUC over {auc['centres']} external {centres}: {together}"
     if auc["adhoc_ci_high"] - auc["adhoc_ci_low"] > auc["ci_high"] - auc["ci_low"]:
         line += f", ad hoc {auc['adhoc_ci_low']:.2f} to {auc['adhoc_ci_high']:.2f}"
     if not math.isnan(auc["prediction_low"]):

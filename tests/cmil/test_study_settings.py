@@ -87,8 +87,8 @@ def test_whole_study_is_read(read: Read) -> None:
         ),
         (
             LEAST + "[survival]\nzzzzzz = 1\n",
-            "survival.zzzzzz is not a setting; known keys: cutpoint, covariates, risk_group, "
-            "subgroups, horizons, rmst_until, landmark, interval, bootstrap_samples",
+            "survival.zzzzzz is not a setting; known keys: cutpoint, covariates, penalty, "
+            "risk_group, subgroups, horizons, rmst_until, landmark, interval, bootstrap_samples",
         ),
     ],
 )
