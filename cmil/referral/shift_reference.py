@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from threadpoolctl import threadpool_limits
 
 from cmil.referral.energy_distance import energy_distances, pairwise_distances, permutation_p
 from cmil.validation.decisions import Proportion, wilson
@@ -108,8 +109,9 @@ def fit_shift_reference(
             f"{len(rows)} development patients are too few to tell a shift; "
             f"at least {FEWEST_IN_DEVELOPMENT} are needed"
         )
-    of_splits = _random_splits(rows, rng, splits)
-    of_centres = _centres_left_out(rows, places, rng)
+    with threadpool_limits(1):  # products this small are shared out more slowly than computed
+        of_splits = _random_splits(rows, rng, splits)
+        of_centres = _centres_left_out(rows, places, rng)
     comparable = of_centres.dropna(subset="distance")
     notes = []
     if len(comparable) >= _CENTRES_TO_COMPARE:

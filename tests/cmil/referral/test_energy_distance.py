@@ -38,3 +38,21 @@ def test_equal_patients_are_not_apart() -> None:
     members = np.arange(8) < 3
     assert energy_distances(distances, members[None])[0] == 0
     assert permutation_p(distances, members, np.random.default_rng(0), 19) == 1
+
+
+@pytest.mark.parametrize("width", [3, 700])
+def test_distances_are_those_of_differences(width: int) -> None:
+    """Also far from 0, where squares subtracted from each other would lose digits."""
+    rows = np.random.default_rng(2).normal(1000, 1, size=(40, width))
+    differences = np.linalg.norm(rows[:, None] - rows[None], axis=2)
+    np.testing.assert_allclose(pairwise_distances(rows), differences, rtol=1e-10, atol=0)
+
+
+def test_patients_that_are_alike_have_distance_zero() -> None:
+    rows = np.random.default_rng(3).normal(size=(12, 5))
+    rows[7] = rows[2]
+    rows[9] = rows[2] + 1e-9
+    found = pairwise_distances(rows)
+    assert found[7, 2] == 0 and (found.diagonal() == 0).all()
+    assert found[9, 2] == pytest.approx(np.linalg.norm(rows[9] - rows[2]))
+    assert (pairwise_distances(np.ones((4, 3))) == 0).all()
