@@ -121,10 +121,5 @@ def _digests(study: StudyFiles) -> Mapping[str, str]:
     }
 
 
-def _without_digests(rows: Mapping[str, str]) -> Mapping[str, str]:
-    """Leave out what stands among the digests at the end."""
-    return {name: said for name, said in rows.items() if "digest" not in name}
-
-
 def _rows(named: Mapping[str, object]) -> pd.DataFrame:
     return pd.DataFrame({"": list(named), " ": [str(value) for value in named.values()]})
