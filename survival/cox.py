@@ -208,7 +208,8 @@ def _of_ridge(ridge: RidgeModel) -> str:
     names = ", ".join(np.array(ridge.terms)[ridge.shrunken])
     return (
         f"{names} shrunken by ridge, penalty {ridge.penalty:.3g} by cross-validation, "
-        f"{ridge.effective_parameters:.1f} effective parameters of {len(ridge.terms)}"
+        f"{ridge.effective_parameters:.1f} effective parameters of {len(ridge.terms)}; ratios are "
+        "biased by it and have no interval"
     )
 
 

@@ -130,7 +130,8 @@ def _of_models(plans: Sequence[Plan], further: Mapping[str, pd.DataFrame]) -> st
         said += (
             " In adjusted models the clinical terms are shrunken by a ridge penalty (Verweij & van "
             "Houwelingen 1994), chosen by ten-fold cross-validated partial likelihood (Verweij & "
-            "van Houwelingen 1993); the score is not penalised, and its limits are Wald's."
+            "van Houwelingen 1993); the score is not penalised. What is shrunken of correlated "
+            "terms biases its ratio, so that no interval is given."
         )
     if "centres_pooled" in further:
         said += (

@@ -22,7 +22,8 @@ class SurvivalSettings(BaseModel):
         Numeric columns of the patients table that the adjusted Cox models hold beside the score.
     penalty
         Of the adjusted Cox models, where events are few for so many terms: "firth" penalises all
-        of them, "ridge" shrinks the clinical terms and leaves the score alone.
+        of them, "ridge" shrinks the clinical terms and not the score, for ratios without
+        intervals.
     risk_group
         Columns from which neuroblastoma's known risk group follows; with `covariates` it is the
         clinical model that the score has to add to.
