@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from cmil.aggregators import BagModel
 from cmil.calibration import Calibration
+from cmil.frozen_record import FrozenRecord
 from cmil.heads import Binary, Classes, Cox, DiscreteHazard, Head
 from cmil.settings import MilSettings
 from cmil.training.model_fitting import rebuild_model
@@ -31,11 +32,7 @@ WEIGHTS = "model.safetensors"
 FACTS = "model.json"
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class OutOfFold(_Frozen):
+class OutOfFold(FrozenRecord):
     """What the fold models reached on the development patients they had not seen.
 
     Attributes
@@ -60,7 +57,7 @@ class OutOfFold(_Frozen):
     auc_of_folds: tuple[float | None, ...]
 
 
-class ModelFacts(_Frozen):
+class ModelFacts(FrozenRecord):
     """Everything in `model.json`; its digest identifies the model.
 
     Attributes
@@ -145,7 +142,7 @@ class ModelBundle:
     @property
     def digest(self) -> str:
         """SHA-256 over the facts, and through them over the weights."""
-        return digest_of(self.facts.model_dump(mode="json"))
+        return digest_of(self.facts.stated())
 
 
 def save_weights(models: Sequence[BagModel], path: Path) -> None:
@@ -197,12 +194,12 @@ def load_weights(
 
 def write_facts(facts: ModelFacts, folder: Path) -> None:
     """Write `model.json`: the last file of a bundle, whose presence says that it is complete."""
-    write_text(folder / FACTS, facts_text(facts))
+    write_text(folder / FACTS, facts_text(facts.sealed()))
 
 
 def facts_text(facts: ModelFacts) -> str:
     """Give what `model.json` holds, to the byte."""
-    return json_text(facts.model_dump(mode="json"))
+    return json_text(facts.stated())
 
 
 def read_bundle(folder: Path) -> ModelBundle:

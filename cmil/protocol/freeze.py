@@ -89,7 +89,7 @@ def lock_study(study: Study, rules: ThresholdRules = ThresholdRules()) -> Lock:
     lock = Lock(
         label=facts.label,
         model_digest=bundle.digest,
-        travelling_model_digest=digest_of(travelling.model_dump(mode="json")),
+        travelling_model_digest=digest_of(travelling.stated()),
         files={
             WEIGHTS: (digest_of_file(weights),),
             FACTS: (digest_of_file(model_json), digest_of_text(facts_text(travelling))),

@@ -3,12 +3,13 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from cmil.bundle import FACTS
 from cmil.calibration import Calibration
+from cmil.frozen_record import FrozenRecord
 from cmil.protocol.development import among
 from cmil.referral.conformal import ReferralRule
 from cohorts.errors import DataError, FileFormatError
@@ -21,11 +22,7 @@ FORMAT_VERSION = 1
 _NAMED = 3
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Development(_Frozen):
+class Development(FrozenRecord):
     """The development patients, without their ids.
 
     Attributes
@@ -50,7 +47,7 @@ class Development(_Frozen):
     cohort_digest: str
 
 
-class Lock(_Frozen):
+class Lock(FrozenRecord):
     """What an external cohort is opened under; `digest` is over all of it.
 
     Attributes
@@ -105,17 +102,6 @@ class Lock(_Frozen):
     def digest(self) -> str:
         """SHA-256 over everything that is locked."""
         return digest_of(self.stated())
-
-    def sealed(self) -> Self:
-        """Give the same lock with every value stated, those that were left to a default, too."""
-        return self.model_validate(self.model_dump(mode="json"))
-
-    def stated(self) -> Mapping[str, Any]:
-        """Give what was locked, as JSON has it.
-
-        What a later release adds, with a default, is not in an older lock and not in its digest.
-        """
-        return self.model_dump(mode="json", exclude_unset=True)
 
 
 def write_lock(lock: Lock, model: Path) -> None:

@@ -148,7 +148,7 @@ def train(  # noqa: PLR0913  # what is learnt, and three that only say how
         cohort_digest=cohort.digest,
         bags_digest=bags.digest,
         weights_digest=digest_of_file(folder / WEIGHTS),
-    )
+    ).sealed()
     bundle = ModelBundle(models, facts)
     write_text(folder / CURVES, curve_table(results).to_csv(index=False))
     if settings.search:

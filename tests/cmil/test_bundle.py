@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from cmil.bundle import FACTS, WEIGHTS, ModelBundle, load_weights, read_bundle
+from cmil.bundle import FACTS, WEIGHTS, ModelBundle, facts_text, load_weights, read_bundle
 from cmil.model_card import write_model_card
 from cmil.settings import MilSettings
 from cohorts.errors import FileFormatError
+from cohorts.files import digest_of, json_text, write_text
 
 
 @pytest.fixture
@@ -39,6 +40,17 @@ def test_round_trip(trained: tuple[ModelBundle, Path], folder: Path) -> None:
         assert not theirs.training
         for name, tensor in ours.state_dict().items():
             assert torch.equal(tensor, theirs.state_dict()[name])
+
+
+def test_bundle_of_an_earlier_release_keeps_its_digest(folder: Path) -> None:
+    """It lacks a setting that has come since and has a default."""
+    content = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+    del content["mil"]["search_folds"]
+    write_text(folder / FACTS, json_text(content))
+    read = read_bundle(folder)
+    assert read.digest == digest_of(content)
+    assert read.facts.mil.search_folds == MilSettings().search_folds
+    assert facts_text(read.facts) == (folder / FACTS).read_text(encoding="utf-8")
 
 
 def test_one_changed_byte_in_the_weights_is_refused(folder: Path) -> None:
