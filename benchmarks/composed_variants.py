@@ -174,7 +174,10 @@ def compose(
 def draw_bag(
     cells: Cells, variant: Variant, pool: NDArray[np.intp], label: int, rng: np.random.Generator
 ) -> NDArray[np.intp]:
-    """Draw the cells of one patient from `pool`, none of them twice."""
+    """Draw the cells of one patient from `pool`, none of them twice, in no order.
+
+    TransMIL sees the order: with the planted cells first it would learn where they stand.
+    """
     size = int(rng.integers(round(0.8 * variant.size), round(1.2 * variant.size) + 1))
     planted = max(1, round(variant.share * size)) if label else 0
     is_planted = cells.kinds[pool] == variant.planted
@@ -183,7 +186,8 @@ def draw_bag(
     mix = rng.dirichlet(CONCENTRATION * counts / counts.sum())
     odds = (mix / counts)[place]
     background = rng.choice(others, size - planted, replace=False, p=odds / odds.sum())
-    return np.concatenate([rng.choice(pool[is_planted], planted, replace=False), background])
+    chosen = [rng.choice(pool[is_planted], planted, replace=False), background]
+    return rng.permutation(np.concatenate(chosen))
 
 
 def score_setup(
