@@ -89,8 +89,11 @@ def validate_external(
         ratings=ratings,
     )
     study.refuse_other_tasks("validate")
+    # What can be refused is refused before hours are spent.
+    if (model / LOG).exists():
+        read_log(model / LOG, lock.digest)
     refuse_unfit_outcomes(study)
-    refuse_unfit_questions(study, set(study.manifest.patients.index))  # before hours are spent
+    refuse_unfit_questions(study, set(study.manifest.patients.index))
     if predictions:
         failed: Sequence[str] = ()
         _refuse_unfit_bags(lock, study)

@@ -261,3 +261,14 @@ def test_decisions_of_validation_time_are_one_line(
         main()
     (line,) = capsys.readouterr().err.splitlines()
     assert ended.value.code == 1 and line.startswith("error: ") and says in line
+
+
+def test_damaged_log_is_refused_before_a_slide_is_read(model, external, patients, tmp_path) -> None:
+    manifest = external(patients)
+    validate(model, manifest, tmp_path / "first")
+    validate(model, manifest, tmp_path / "second")
+    kept = (model / LOG).read_text(encoding="utf-8").splitlines()[1:]
+    write_text(model / LOG, "".join(f"{line}\n" for line in kept))
+    with pytest.raises(FileFormatError, match="entries were removed"):
+        validate(model, manifest, tmp_path / "third", bags=tmp_path / "none are made")
+    assert not (tmp_path / "third").exists()
