@@ -62,9 +62,9 @@ def report_study(study: Study) -> list[Path]:
 
 
 def _recalibration(study: Study) -> pd.DataFrame | None:
-    from cmil.protocol.recalibration import TABLE
+    from cmil.protocol.opening import RECALIBRATION
 
-    path = study.out / "validation" / TABLE
+    path = study.out / "validation" / RECALIBRATION
     return pd.read_csv(path, keep_default_na=False, na_values=[""]) if path.exists() else None
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from cohorts.errors import FileFormatError
+from cohorts.random_effects import adhoc_is_wider
 from survival.print_numbers import interval_text, p_value
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def validation_text(results: "ValidationResults") -> str:
     together = interval_text(auc["value"], auc["ci_low"], auc["ci_high"])
     centres = "centre" if auc["centres"] == 1 else "centres"
     line = f"AUC over {auc['centres']} external {centres}: {together}"
-    if auc["adhoc_ci_high"] - auc["adhoc_ci_low"] > auc["ci_high"] - auc["ci_low"]:
+    if adhoc_is_wider(auc):
         line += f", ad hoc {auc['adhoc_ci_low']:.2f} to {auc['adhoc_ci_high']:.2f}"
     if not math.isnan(auc["prediction_low"]):
         line += f", of another centre {auc['prediction_low']:.2f} to {auc['prediction_high']:.2f}"

@@ -120,7 +120,7 @@ def refuse_unfit_questions(study: Study, patients: Collection[str]) -> None:
     from cmil.prediction import COLUMNS
     from cmil.readers.comparison import refuse_unknown_patients
     from cmil.readers.ratings import read_ratings
-    from cmil.validation.decision_curve import ALL, MODEL, NONE
+    from cmil.validation.validate import refuse_taken_name
 
     asked = study.settings.validation
     taken = [name for name in asked.columns if name in COLUMNS]
@@ -129,8 +129,7 @@ def refuse_unfit_questions(study: Study, patients: Collection[str]) -> None:
             f'[validation] names column "{taken[0]}", which has a role of its own; centres are '
             "compared in any case"
         )
-    if asked.comparator in (MODEL, ALL, NONE):
-        raise SettingsError(f'comparator "{asked.comparator}": the name is taken; rename it')
+    refuse_taken_name(asked.comparator)
     columns = read_patient_columns(study.manifest.manifest, asked.columns)
     if asked.comparator:
         _refuse_unfit_comparator(columns[asked.comparator], asked.comparator, patients)

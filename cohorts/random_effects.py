@@ -1,7 +1,9 @@
 """What several centres say together: random-effects meta-analysis of one estimate a centre."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -114,6 +116,13 @@ def pool(estimates: ArrayLike, variances: ArrayLike) -> RandomEffects:
         method=METHOD,
         note="; ".join(notes),
     )
+
+
+def adhoc_is_wider(pooled: Mapping[Any, Any]) -> bool:
+    """Whether the ad hoc interval of a row of pooled numbers is wider by more than rounding."""
+    own = pooled["ci_high"] - pooled["ci_low"]
+    adhoc = pooled["adhoc_ci_high"] - pooled["adhoc_ci_low"]
+    return bool(adhoc > own * (1 + 1e-9))
 
 
 def leave_one_out(estimates: ArrayLike, variances: ArrayLike) -> pd.DataFrame:

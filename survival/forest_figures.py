@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from cohorts.random_effects import adhoc_is_wider
 from survival.centres import CentreHazards
 from survival.figure_style import BLUE, INK, PALE
 from survival.print_numbers import interval_text, p_text, p_value
@@ -75,7 +76,7 @@ def centre_forest_figure(hazards: CentreHazards, term: str, title: str = "") -> 
         notes[0] += f"; I² {pooled['i2']:.0f}%, τ² {pooled['tau2']:.3f}, heterogeneity p "
         notes[0] += p_text(pooled["q_p"])
     notes += [str(pooled["note"])] if pooled["note"] else []
-    if pooled["adhoc_ci_high"] > pooled["ci_high"] * (1 + 1e-9):
+    if adhoc_is_wider(pooled.to_dict()):
         low, high = pooled["adhoc_ci_low"], pooled["adhoc_ci_high"]
         notes.append(f"ad hoc interval of the pooled ratio: {low:.2f} to {high:.2f}")
     return ratio_figure(rows, ("Centre", "Events / n", "HR (95% CI)", "Weight"), term, title, notes)

@@ -8,7 +8,6 @@ from typing import Final
 import pandas as pd
 
 from survival.cut_rules import rule_text
-from survival.settings import SurvivalSettings
 from survival.study.plan import Plan
 
 _INTERVAL: Final = {"log": "log", "log-log": "complementary log-log", "plain": "linear"}
@@ -38,7 +37,7 @@ def methods_text(
     settings = plans[0].settings
     parts = [
         _of_cutpoint(plans[0], exploratory),
-        _of_curves(settings, plans),
+        _of_curves(plans),
         _of_groups(plans[0], further),
         _of_models(plans, further),
         _of_predictions(plans, further, seed),
@@ -69,14 +68,13 @@ def _of_cutpoint(plan: Plan, exploratory: bool) -> str:
     )
 
 
-def _of_curves(settings: SurvivalSettings, plans: Sequence[Plan]) -> str:
-    late = [plan for plan in plans if plan.endpoint.entry]
+def _of_curves(plans: Sequence[Plan]) -> str:
     said = (
         "Survival was estimated by Kaplan & Meier 1958 with Greenwood's variance and pointwise "
-        f"95% limits on the {_INTERVAL[settings.interval]} scale; follow-up by the reverse "
+        f"95% limits on the {_INTERVAL[plans[0].settings.interval]} scale; follow-up by the reverse "
         "Kaplan-Meier method (Schemper & Smith 1996). Patients at risk are those with time >= t."
     )
-    for plan in late:
+    for plan in (plan for plan in plans if plan.endpoint.entry):
         said += (
             f" Patients came under observation of {plan.name} at {plan.endpoint.entry} (delayed "
             "entry: at risk if entry < t <= time; Klein & Moeschberger 2003, section 4.6), in "

@@ -27,6 +27,8 @@ from cmil.commands.options import (
 if TYPE_CHECKING:
     from cmil.study import Study
 
+_NAME_ONE = "name a STUDY.toml, or --model and --cohort"
+
 
 def audit(
     out: Out,
@@ -54,7 +56,7 @@ def audit(
     elif study and not model:
         opened = open_study(study, out, cohort, bags=bags)
     else:
-        raise SettingsError("name a STUDY.toml, or --model and --cohort")
+        raise SettingsError(_NAME_ONE)
     found = audit_study(opened, images=not skip_images)
     print(findings_text(found))
     print(write_audit(found, out / "audit", opened.settings.title))
@@ -123,6 +125,7 @@ def validate(
     use_threads(threads)
     failed: Sequence[str] = ()
     if model:
+        from cmil.protocol.log import LOG
         from cmil.protocol.opening import validate_external
 
         done = validate_external(
@@ -137,13 +140,12 @@ def validate(
         results, failed = done.results, done.failed
         print(f"opening {done.entry.number}, lock {done.entry.lock}", file=sys.stderr)
         if done.entry.number > 1:
-            log = model / "openings.jsonl"
-            print(f'not the first look at external patients: see "{log}"', file=sys.stderr)
+            print(f'not the first look at external patients: see "{model / LOG}"', file=sys.stderr)
     else:
         from cmil.validation_stage import validate_scores
 
         if not study:
-            raise SettingsError("name a STUDY.toml, or --model and --cohort")
+            raise SettingsError(_NAME_ONE)
         refuse_alone("--weights", weights is not None, "--model", of_given=False)
         refuse_alone("--ratings", ratings is not None, "--model", of_given=False)
         results = validate_scores(
@@ -184,7 +186,7 @@ def report(
     elif study:
         opened = open_study(study, out, cohort)
     else:
-        raise SettingsError("name a STUDY.toml, or --model and --cohort")
+        raise SettingsError(_NAME_ONE)
     report_study(opened)
     print(f"{out / 'report' / 'report.html'} and report.pdf, tables and figures beside it")
 

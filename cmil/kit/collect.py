@@ -25,7 +25,7 @@ from cmil.validation.discrimination import (
 from cmil.validation.heterogeneity import Transformed, logit_of_auc
 from cohorts.errors import DataError
 from cohorts.files import write_text
-from cohorts.random_effects import pool
+from cohorts.random_effects import adhoc_is_wider, pool
 
 _NO_SHIFT = (
     "How far these centres lie from development was not told: what it is told by has a row for "
@@ -145,7 +145,7 @@ def collected_text(found: Collected) -> str:
             f"{pooled['measure']}: {pooled['estimate']:.3f} (95% CI {pooled['ci_low']:.3f} to "
             f"{pooled['ci_high']:.3f}), {pooled['centres']} centres, {pooled['method']}"
         )
-        if pooled["adhoc_ci_high"] - pooled["adhoc_ci_low"] > pooled["ci_high"] - pooled["ci_low"]:
+        if adhoc_is_wider(pooled):
             together += f", ad hoc {pooled['adhoc_ci_low']:.3f} to {pooled['adhoc_ci_high']:.3f}"
     note = f"; {pooled['note']}" if pooled["note"] else ""
     table = centres.to_string(index=False, justify="left", float_format=lambda x: f"{x:.3f}")

@@ -1,6 +1,6 @@
 """`cmil validate --model`: score an external cohort under the lock, record it, then evaluate it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from cohorts.files import digest_of_file, read_json, write_json
 from survival.cutpoint import CutPoint, write_lock
 
 OPENING = "opening.json"
+RECALIBRATION = "recalibration.csv"
 _FORMAT, _VERSION = "cmil-opening", 1
 
 
@@ -104,14 +105,16 @@ def validate_external(
     if lock.cutpoint:
         write_lock(out / "survival" / "cutpoint.json", _cutpoint(lock.cutpoint, scores))
     # Nothing is refused from here on: what fails now was opened, and goes on when run again.
-    entry = _begun(lock, study) or append_entry(
-        model / LOG,
-        action="validate",
-        lock=lock.digest,
-        cohort=study.manifest.digest,
-        centres=patients_of_centres(scores),
-        scores=digest_of_file(study.predictions),
-    )
+    entry = _begun(lock, study)
+    if not entry:
+        entry = append_entry(
+            model / LOG,
+            action="validate",
+            lock=lock.digest,
+            cohort=study.manifest.digest,
+            centres=patients_of_centres(scores),
+            scores=digest_of_file(study.predictions),
+        )
     _write_opening(study, scores, entry, pd.DataFrame({"note": []}))
     results = validate_scores(study)
     if lock.cutpoint:
@@ -203,6 +206,20 @@ def _read_record(path: Path) -> dict[str, Any]:
     return record
 
 
+def opened_scores(opening: Mapping[str, Any]) -> Path:
+    """Give the predictions that an opening, as `read_opening` gives it, has evaluated.
+
+    Raises
+    ------
+    DataError
+        If they are not there or were changed since.
+    """
+    predictions = Path(opening["predictions"])
+    if not predictions.exists() or digest_of_file(predictions) != opening["scores"]:
+        raise DataError(f'"{predictions}" was changed since it was validated; run cmil validate')
+    return predictions
+
+
 def opened_study(model: Path, manifest: Path, out: Path) -> ExternalStudy:
     """Lay out an external cohort that `validate_external` has opened, for what reports on it.
 
@@ -214,10 +231,7 @@ def opened_study(model: Path, manifest: Path, out: Path) -> ExternalStudy:
         If manifest or scores are not those that were opened.
     """
     lock, opening = read_opening(model, out)
-    predictions = Path(opening["predictions"])
-    if not predictions.exists() or digest_of_file(predictions) != opening["scores"]:
-        raise DataError(f'"{predictions}" was changed since it was validated; run cmil validate')
-    study = external_study(lock, model, manifest, out, predictions=predictions)
+    study = external_study(lock, model, manifest, out, predictions=opened_scores(opening))
     if study.manifest.digest != opening["cohort"]:
         raise DataError(
             f'"{manifest}" names other patients, labels or slides than the cohort that was opened '

@@ -14,17 +14,15 @@ from scipy.special import expit
 
 from cmil.prediction import read_predictions
 from cmil.protocol.log import LOG, append_entry
-from cmil.protocol.opening import read_opening
+from cmil.protocol.opening import RECALIBRATION, opened_scores, read_opening
 from cmil.validation import cohorts_of
 from cmil.validation.calibration_curve import logits_of
 from cmil.validation.calibration_measures import brier_score
 from cmil.validation.discrimination import FEWEST
 from cmil.validation.estimate import Z
 from cmil.validation.logistic import fit_logistic
-from cohorts.errors import DataError
-from cohorts.files import digest_of_file, write_text
+from cohorts.files import write_text
 
-TABLE = "recalibration.csv"
 COLUMNS = [
     *("cohort", "recalibration", "patients", "positives"),
     *("intercept", "intercept_ci_low", "intercept_ci_high"),
@@ -54,10 +52,7 @@ def recalibrate_external(model: Path, out: Path) -> pd.DataFrame:
         If lock, log or scores are not those of the validation.
     """
     lock, opening = read_opening(model, out)
-    predictions = Path(opening["predictions"])
-    if not predictions.exists() or digest_of_file(predictions) != opening["scores"]:
-        raise DataError(f'"{predictions}" was changed since it was validated; run cmil validate')
-    table = recalibration(read_predictions(predictions))
+    table = recalibration(read_predictions(opened_scores(opening)))
     append_entry(
         model / LOG,
         action="recalibrate",
@@ -66,7 +61,7 @@ def recalibrate_external(model: Path, out: Path) -> pd.DataFrame:
         centres=opening["centres"],
         scores=opening["scores"],
     )
-    write_text(out / "validation" / TABLE, table.to_csv(index=False))
+    write_text(out / "validation" / RECALIBRATION, table.to_csv(index=False))
     return table
 
 

@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 import pandas as pd
 
 from cmil.report import median_text
-from survival.print_numbers import NOT_ESTIMABLE, interval_text, p_value
+from cmil.reporting.words import intervals
+from survival.print_numbers import NOT_ESTIMABLE, p_value
 
 Printed = Callable[[pd.DataFrame], Sequence[str]]
 
@@ -60,9 +61,8 @@ def interval(
     """Print a number with its limits; `missing` where it is none."""
 
     def texts(table: pd.DataFrame) -> Sequence[str]:
-        rows = zip(table[name], table[low], table[high], strict=True)
-        form = f"z.{digits}f"
-        return [missing if pd.isna(row[0]) else interval_text(*row, form=form) for row in rows]
+        told = zip(table[name], intervals(table, name, digits, (low, high)), strict=True)
+        return [missing if pd.isna(value) else text for value, text in told]
 
     return texts
 

@@ -8,6 +8,7 @@ from cmil import __version__
 from cmil.reporting.openings import openings_text
 from cmil.reporting.study_files import StudyFiles
 from cmil.reporting.words import intervals
+from cohorts.random_effects import adhoc_is_wider
 from survival import median_follow_up
 
 
@@ -212,7 +213,7 @@ def _looks(study: StudyFiles) -> str:
 def _heterogeneity(pooled: pd.DataFrame) -> str:
     row = pooled.iloc[0]
     said = [f"AUC over {row['centres']} centres {intervals(pooled)[0]}"]
-    if row["adhoc_ci_high"] - row["adhoc_ci_low"] > row["ci_high"] - row["ci_low"]:
+    if adhoc_is_wider(row.to_dict()):
         said.append(f"ad hoc {row['adhoc_ci_low']:.3f} to {row['adhoc_ci_high']:.3f}")
     if pd.notna(row["prediction_low"]):
         low, high = row["prediction_low"], row["prediction_high"]

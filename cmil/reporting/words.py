@@ -7,9 +7,14 @@ import pandas as pd
 from survival.print_numbers import interval_text
 
 
-def intervals(table: pd.DataFrame, value: str = "value", digits: int = 3) -> list[str]:
-    """Give column `value` of each row with its `ci_low` and `ci_high`."""
-    values, lows, highs = (table[name].astype(float) for name in (value, "ci_low", "ci_high"))
+def intervals(
+    table: pd.DataFrame,
+    value: str = "value",
+    digits: int = 3,
+    limits: tuple[str, str] = ("ci_low", "ci_high"),
+) -> list[str]:
+    """Give column `value` of each row with its `limits`, or that it is not estimable."""
+    values, lows, highs = (table[name].astype(float) for name in (value, *limits))
     rows = zip(values, lows, highs, strict=True)
     return [interval_text(*row, form=f"z.{digits}f") for row in rows]
 

@@ -136,14 +136,25 @@ def _check(
     for column in wanted:
         if column not in predictions:
             raise DataError(f'predictions have no column "{column}"; validation needs it')
-    if questions.comparator in (MODEL, ALL, NONE):
-        raise SettingsError(f'comparator "{questions.comparator}": the name is taken; rename it')
+    refuse_taken_name(questions.comparator)
     if not thresholds or not all(math.isfinite(value) for value in thresholds.values()):
         raise SettingsError("validation needs locked thresholds, each a finite number")
     refuse_unfit_predictions(predictions)
     if questions.comparator:
         outside = ~predictions[questions.comparator].between(0, 1)
         _refuse_first(predictions, {f'has no "{questions.comparator}" from 0 to 1': outside})
+
+
+def refuse_taken_name(comparator: str | None) -> None:
+    """Refuse a comparator that is named as a strategy of the decision curves is.
+
+    Raises
+    ------
+    SettingsError
+        Naming it.
+    """
+    if comparator in (MODEL, ALL, NONE):
+        raise SettingsError(f'comparator "{comparator}": the name is taken; rename it')
 
 
 def refuse_unfit_predictions(predictions: pd.DataFrame) -> None:

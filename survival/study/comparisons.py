@@ -10,6 +10,7 @@ from survival.curves import curves_by_group
 from survival.logrank import LogRank, logrank_test, logrank_trend, pairwise_logrank
 from survival.rmst import RestrictedMean, restricted_mean
 from survival.rmst_figure import restricted_mean_figure
+from survival.study.panels import titled
 from survival.study.plan import GROUP_COLOURS, GROUP_LABELS, Plan
 from survival.study.stratum import Answer, Stratum
 
@@ -41,7 +42,6 @@ def group_means(stratum: Stratum, plan: Plan) -> Answer:
     present = [group for group in plan.groups if (rows["group"] == group).any()]
     outcome = (rows["time"], rows["event"], rows["group"])
     found = restricted_mean(*outcome, tau=plan.rmst_until, reference=present[0])
-    curves = curves_by_group(*outcome)
     stated = "settings" if plan.settings.rmst_until else f"last horizon: {plan.horizons_by}"
     known: dict[str, Any] = {"tau": found.tau, "tau_by": stated, "unit": plan.endpoint.unit}
     return Answer(
@@ -49,19 +49,17 @@ def group_means(stratum: Stratum, plan: Plan) -> Answer:
             "rmst": found.groups.assign(**known, method=found.method),
             "rmst_contrasts": found.contrasts.assign(**known, method=found.method),
         },
-        {"restricted_means": lambda: _draw(curves, found, present, plan, stratum)},
+        {"restricted_means": lambda: _draw(found, present, plan, stratum)},
     )
 
 
-def _draw(
-    curves: pd.DataFrame, found: RestrictedMean, present: list[str], plan: Plan, stratum: Stratum
-) -> "Figure":
+def _draw(found: RestrictedMean, present: list[str], plan: Plan, stratum: Stratum) -> "Figure":
+    rows = stratum.rows
+    curves = curves_by_group(rows["time"], rows["event"], rows["group"])
     labels = {group: GROUP_LABELS[group] for group in present}
     colours = [GROUP_COLOURS[group] for group in present]
     figure = restricted_mean_figure(curves, found, labels, plan.endpoint.unit, colours)
-    title = plan.title(stratum)
-    figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold", parse_math=False)
-    return figure
+    return titled(figure, plan.title(stratum))
 
 
 def _logrank(test: LogRank, stratum: Stratum, plan: Plan, note: str) -> pd.DataFrame:

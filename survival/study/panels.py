@@ -1,4 +1,4 @@
-"""Figures of one or more panels side by side under a title."""
+"""Figures under a title, of one or more panels side by side."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -17,5 +17,10 @@ def panels(draws: Sequence[Callable[["Axes"], "Axes"]], title: str, width: float
     figure = Figure(figsize=(width * len(draws), _HEIGHT), layout="constrained")
     for ax, draw in zip(figure.subplots(1, len(draws), squeeze=False)[0], draws, strict=True):
         draw(ax)
+    return titled(figure, title)
+
+
+def titled(figure: "Figure", title: str) -> "Figure":
+    """Head a figure."""
     figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold", parse_math=False)
     return figure

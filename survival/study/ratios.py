@@ -1,7 +1,5 @@
 """Hazard ratios by Cox regression: of the score and of its groups, alone and adjusted."""
 
-from typing import TYPE_CHECKING
-
 import pandas as pd
 
 from survival.cox import (
@@ -12,11 +10,9 @@ from survival.cox import (
     cox_regression,
 )
 from survival.score_figures import forest_figure
+from survival.study.panels import titled
 from survival.study.plan import Plan
 from survival.study.stratum import Answer, Stratum, group_terms
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 _RATIO = ("hr", "ci_low", "ci_high", "p")
 
@@ -24,23 +20,30 @@ _RATIO = ("hr", "ci_low", "ci_high", "p")
 def hazard_ratios(stratum: Stratum, plan: Plan) -> Answer:
     """Fit the score per SD and the score groups, each alone and beside the clinical model."""
     designs = (stratum.score, group_terms(stratum.rows, plan.groups))
+    adjustments = _adjustments(stratum)
+    models = [
+        (design, clinical, fit(stratum, design, clinical, plan.settings.penalty))
+        for design in designs
+        for clinical in adjustments
+    ]
     lines: list[dict[str, object]] = []
     terms = []
-    for design in designs:
-        for clinical in _adjustments(stratum):
-            adjusted_for = ", ".join(clinical.columns)
-            found = fit(stratum, design, clinical, plan.settings.penalty)
-            known = {"adjusted_for": adjusted_for, "stratified_by": stratum.stratified_by}
-            lines += [
-                {"term": term} | known | _ratio(found, place)
-                for place, term in enumerate(design.columns)
-            ]
-            model = ", ".join([*design.columns, *clinical.columns])
-            terms.append(_all_terms(found, model, stratum))
-    adjusted = fit(stratum, stratum.score, stratum.clinical, plan.settings.penalty)
+    for design, clinical, found in models:
+        known = {
+            "adjusted_for": ", ".join(clinical.columns),
+            "stratified_by": stratum.stratified_by,
+        }
+        lines += [
+            {"term": term} | known | _ratio(found, place)
+            for place, term in enumerate(design.columns)
+        ]
+        model = ", ".join([*design.columns, *clinical.columns])
+        terms.append(_all_terms(found, model, stratum))
+    # The score beside the whole clinical model, where there is one.
+    adjusted = models[len(adjustments) - 1][2]
     return Answer(
         {"cox": pd.DataFrame(lines), "cox_models": pd.concat(terms, ignore_index=True)},
-        {"forest": lambda: _draw(adjusted, plan.title(stratum))},
+        {"forest": lambda: titled(forest_figure(adjusted), plan.title(stratum))},
     )
 
 
@@ -93,9 +96,3 @@ def _all_terms(found: CoxRegression, model: str, stratum: Stratum) -> pd.DataFra
         likelihood_ratio_p=test.p,
         note=found.note,
     )
-
-
-def _draw(found: CoxRegression, title: str) -> "Figure":
-    figure = forest_figure(found)
-    figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold", parse_math=False)
-    return figure

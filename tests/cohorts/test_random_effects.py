@@ -11,6 +11,7 @@ from scipy.optimize import minimize_scalar
 
 from cohorts.errors import DataError
 from cohorts.random_effects import (
+    adhoc_is_wider,
     leave_one_out,
     pool,
     tau2_dersimonian_laird,
@@ -154,6 +155,11 @@ def test_intervals_move_with_the_scale(
     assert sum(here.weights) == pytest.approx(100)
     assert here.tau2_ci_low <= here.tau2_ci_high
     assert here.adhoc_ci_high - here.adhoc_ci_low >= here.ci_high - here.ci_low - 1e-12
+
+
+def test_adhoc_interval_is_wider_where_centres_agree_by_chance() -> None:
+    assert adhoc_is_wider(vars(pool([1.0, 1.0], [0.5, 0.5])))
+    assert not adhoc_is_wider(vars(pool(*RAUDENBUSH)))
 
 
 def test_many_at_once_are_as_one_by_one() -> None:
