@@ -107,6 +107,8 @@ def validate_external(
     # Nothing is refused from here on: what fails now was opened, and goes on when run again.
     entry = _begun(lock, study)
     if not entry:
+        # What is there is of other scores.
+        (out / "validation" / RECALIBRATION).unlink(missing_ok=True)
         entry = append_entry(
             model / LOG,
             action="validate",

@@ -90,3 +90,17 @@ def test_entry_and_recalibration_stand_in_the_report(opened, model, command) -> 
     written = pd.read_csv(out / "report" / "tables" / "recalibration.csv")
     assert "What recalibration on a centre" in page
     pd.testing.assert_series_equal(written["brier"], table["brier"], rtol=1e-12)
+
+
+def test_recalibration_of_other_scores_is_not_reported(opened, model, command, tmp_path) -> None:
+    options, out = opened
+    recalibrate_external(model, out)
+    bags = Path(options[3]).parent / "bags"
+    again = ["--bags", bags, "--predictions", tmp_path / "scores.csv"]
+    scores = pd.read_csv(out / "predictions.csv", float_precision="round_trip")
+    scores.iloc[1:].to_csv(tmp_path / "scores.csv", index=False)
+    code, said = command("validate", *options, *again)
+    assert code == 0, said
+    assert command("report", *options)[0] == 0
+    page = (out / "report" / "report.html").read_text(encoding="utf-8")
+    assert "What recalibration on a centre" not in page
