@@ -34,7 +34,6 @@ def methods_text(
     exploratory
         Whether the cut-point was not frozen.
     """
-    settings = plans[0].settings
     parts = [
         _of_cutpoint(plans[0], exploratory),
         _of_curves(plans),
@@ -69,9 +68,10 @@ def _of_cutpoint(plan: Plan, exploratory: bool) -> str:
 
 
 def _of_curves(plans: Sequence[Plan]) -> str:
+    interval = _INTERVAL[plans[0].settings.interval]
     said = (
         "Survival was estimated by Kaplan & Meier 1958 with Greenwood's variance and pointwise "
-        f"95% limits on the {_INTERVAL[plans[0].settings.interval]} scale; follow-up by the reverse "
+        f"95% limits on the {interval} scale; follow-up by the reverse "
         "Kaplan-Meier method (Schemper & Smith 1996). Patients at risk are those with time >= t."
     )
     for plan in (plan for plan in plans if plan.endpoint.entry):
