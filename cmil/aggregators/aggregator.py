@@ -15,7 +15,7 @@ from cmil.instances import Instances, blocks_of
 # An embedding that never varies in training carries nothing; dividing by its spread would blow up
 # whatever it does elsewhere.
 _SMALLEST_SPREAD = 1e-4
-_BLOCK = 4096
+_BLOCK = 1024
 
 
 @dataclass(frozen=True)
@@ -112,15 +112,17 @@ class Standardiser(nn.Module):
         bags
             (N, D) instances of each patient; they are read a block at a time.
         """
+        # Sums of squares are taken about an instance, so that float32 does for those of a block.
+        near = bags[0][:1].float()[0]
         mean = torch.zeros(len(self.mean), dtype=torch.float64)
         square = torch.zeros_like(mean)
         for bag in bags:
             for rows in blocks_of(bag, _BLOCK):
-                block = bag[rows].double()
+                block = bag[rows].to(torch.float32, copy=True).sub_(near)
                 mean += block.sum(dim=0) / len(bag) / len(bags)
-                square += block.square().sum(dim=0) / len(bag) / len(bags)
+                square += block.square_().sum(dim=0) / len(bag) / len(bags)
         variance = (square - mean.square()).clamp_min(0)
-        self.mean.copy_(mean)
+        self.mean.copy_(mean + near)
         self.spread.copy_(variance.sqrt().clamp_min(_SMALLEST_SPREAD))
 
     def forward(self, instances: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from cmil.aggregators import chunked_map
 from cmil.aggregators.aggregator import Aggregator, Standardiser
 from cmil.aggregators.chunked_map import ChunkedMap, Say
+from cmil.aggregators.dropout import Dropout
 from cmil.aggregators.shape import Shape
 
 
@@ -25,7 +26,7 @@ class InstanceMap(Aggregator, ABC):
         self.standardise = Standardiser(shape.dimension)
         layers: list[nn.Module] = []
         for before, after in pairwise([shape.dimension, *shape.widths]):
-            layers += [nn.Linear(before, after), nn.ReLU(), nn.Dropout(shape.dropout)]
+            layers += [nn.Linear(before, after), nn.ReLU(), Dropout(shape.dropout)]
         self.project = nn.Sequential(*layers)
 
     def say_of_all(self, say: Say, instances: Tensor, mask: Tensor, *given: Tensor) -> Tensor:

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from cmil.aggregators.dropout import Dropout
+
 _DROPOUT = 0.1
 _NEIGHBOURS = 33
 _STEPS_OF_INVERSION = 6
@@ -39,7 +41,7 @@ class NystromAttention(nn.Module):
                 heads, heads, (_NEIGHBOURS, 1), padding=padding, groups=heads, bias=False
             )
         )
-        self.out = nn.Sequential(nn.Linear(width, width), nn.Dropout(_DROPOUT))
+        self.out = nn.Sequential(nn.Linear(width, width), Dropout(_DROPOUT))
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Attend from all tokens to all.

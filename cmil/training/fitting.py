@@ -140,10 +140,11 @@ def padded(bags: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         return bags[0][None], torch.ones(1, len(bags[0]), dtype=torch.bool)
     longest = max(len(bag) for bag in bags)
     precision = reduce(torch.promote_types, (bag.dtype for bag in bags))
-    instances = torch.zeros(len(bags), longest, bags[0].shape[1], dtype=precision)
+    instances = torch.empty(len(bags), longest, bags[0].shape[1], dtype=precision)
     mask = torch.zeros(len(bags), longest, dtype=torch.bool)
     for row, bag in enumerate(bags):
         instances[row, : len(bag)] = bag
+        instances[row, len(bag) :] = 0
         mask[row, : len(bag)] = True
     return instances, mask
 
