@@ -62,6 +62,7 @@ def main() -> None:
     parser.add_argument("--patients", type=int, default=40, help="to train on, at most")
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--only", default="", help="those whose name starts so, as gated")
     parser.add_argument("--folder", type=Path, help="where to write; without it, a temporary one")
     arguments = parser.parse_args()
     print(describe_machine())
@@ -78,6 +79,7 @@ def main() -> None:
                 arguments.epochs,
                 arguments.repeats,
                 peak,
+                arguments.only,
             )
 
 
@@ -100,7 +102,9 @@ def drawn(patients: int, instances: int, folder: Path) -> Patients:
     return Patients(bags, labels, paths)
 
 
-def compare_training(parts: Sequence[Patients], epochs: int, repeats: int, peak: float) -> None:
+def compare_training(
+    parts: Sequence[Patients], epochs: int, repeats: int, peak: float, only: str
+) -> None:
     """Train every contender in turn, several times, and print medians."""
     seen, new = parts
     instances = len(seen.bags[0])
@@ -116,6 +120,7 @@ def compare_training(parts: Sequence[Patients], epochs: int, repeats: int, peak:
     if importlib.util.find_spec("torchmil") is None:
         print("torchmil cannot be imported: without it")
         contenders = {name: run for name, run in contenders.items() if "torchmil" not in name}
+    contenders = {name: run for name, run in contenders.items() if name.startswith(only)}
     costs = {name: Cost() for name in contenders}
     for _ in range(repeats):
         for name, train in contenders.items():
