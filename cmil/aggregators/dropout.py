@@ -11,8 +11,7 @@ class Dropout(nn.Module):
 
     Each number is decided by a byte of its own, and eight of them are drawn at once.
     `torch.nn.Dropout` draws one number after another on a processor, in one thread, which was a
-    third of a step of gated attention; and draws others on Intel's processors than on AMD's, so
-    that one seed trained two models.
+    fifth to a third of a step of gated attention.
 
     Parameters
     ----------
