@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from cmil.aggregators.aggregator import Aggregation
 from cmil.aggregators.attention_pooling import attend, gated
 from cmil.aggregators.instance_map import InstanceMap
+from cmil.aggregators.linear import Linear
 from cmil.aggregators.shape import Shape
 
 
@@ -23,7 +24,7 @@ class AdditiveAttention(InstanceMap):
 
     def __init__(self, shape: Shape) -> None:
         super().__init__(shape)
-        self.values_and_gates = nn.Linear(shape.width, 2 * shape.attention_width)
+        self.values_and_gates = Linear(shape.width, 2 * shape.attention_width)
         self.weigh = nn.Linear(shape.attention_width, 1, bias=False)  # softmax cancels any bias
         self.contribute = nn.Sequential(
             nn.Linear(shape.width, shape.attention_width, bias=False),

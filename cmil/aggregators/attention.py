@@ -4,8 +4,9 @@ import torch
 from torch import Tensor, nn
 
 from cmil.aggregators.aggregator import Aggregation
-from cmil.aggregators.attention_pooling import attend
+from cmil.aggregators.attention_pooling import attend, tanh
 from cmil.aggregators.instance_map import InstanceMap
+from cmil.aggregators.linear import Linear
 from cmil.aggregators.shape import Shape
 
 
@@ -18,13 +19,13 @@ class Attention(InstanceMap):
 
     def __init__(self, shape: Shape) -> None:
         super().__init__(shape)
-        self.values = nn.Linear(shape.width, shape.attention_width)
+        self.values = Linear(shape.width, shape.attention_width)
         self.weigh = nn.Linear(shape.attention_width, 1, bias=False)  # softmax cancels any bias
         self.classify = nn.Linear(shape.width, shape.outputs)
 
     def relevance_and_evidence(self, projected: Tensor) -> Tensor:
         """Say all that is pooled of projected instances (n, hidden): (n, 1 + K)."""
-        relevance = self.weigh(torch.tanh(self.values(projected)))
+        relevance = self.weigh(tanh(self.values(projected)))
         return torch.cat([relevance, projected @ self.classify.weight.T], dim=-1)
 
     def forward(self, instances: Tensor, mask: Tensor) -> Aggregation:

@@ -15,11 +15,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import linear
+
+from cmil.aggregators.linear import linear
 
 # Instances that are mapped at once: enough for an efficient matrix product, few enough for what
 # lies between two products to stay in the processor's cache.
-CHUNK = 1024
+CHUNK = 2048
+_BLOCK = 128
 # Instances of a step above which what follows the projection is computed again on the way back.
 RECOMPUTE_ABOVE = 16_384
 # 100,000 projected instances of width 512 in float32 are kept, more are computed again.
@@ -118,7 +120,7 @@ def _said(of_rows: ChunkedMap, weight: Tensor, bias: Tensor, kept: Tensor | None
 
 
 class _Projection(torch.autograd.Function):
-    """ReLU((x - mean) weight^T + bias) of some rows, which keeps nothing but its result."""
+    """ReLU((x - mean) weight^T + bias) of some rows, whose gradient of a chunk is float32."""
 
     @staticmethod
     def forward(
@@ -133,16 +135,16 @@ class _Projection(torch.autograd.Function):
         weight = weight.to(precision)
         centred = _centred(rows, where, mean, precision)
         projected = linear(centred, weight, bias.to(precision)).relu_()
-        ctx.save_for_backward(rows, mean, weight, projected)
-        ctx.where = where
+        ctx.save_for_backward(centred, weight, projected)
+        ctx.stored = rows.dtype
         return projected
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        rows, mean, weight, projected = ctx.saved_tensors
+        centred, weight, projected = ctx.saved_tensors
         gradient = _before_relu(gradients[0], projected)
-        of_rows = (gradient @ weight).to(rows.dtype) if ctx.needs_input_grad[0] else None
-        of_weight = gradient.T @ _centred(rows, ctx.where, mean, weight.dtype)
+        of_rows = (gradient @ weight).to(ctx.stored) if ctx.needs_input_grad[0] else None
+        of_weight = gradient.T @ centred
         of_bias = gradient.sum(dim=0, dtype=torch.float32)
         return of_rows, None, None, of_weight.float(), of_bias, None
 
@@ -202,7 +204,10 @@ class _ComputedTwice(torch.autograd.Function):
 def _centred(rows: Tensor, where: slice | Tensor, mean: Tensor, precision: torch.dtype) -> Tensor:
     taken = rows.detach()[where]
     centred = torch.empty(taken.shape, dtype=precision, device=taken.device)
-    return torch.sub(taken, mean, out=centred)  # computed in float32, rounded once
+    # Computed in float32 and rounded once, of so few rows that the float32 stays in the cache.
+    for some, into in zip(taken.split(_BLOCK), centred.split(_BLOCK), strict=True):
+        torch.sub(some, mean, out=into)
+    return centred
 
 
 def _before_relu(gradient: Tensor, projected: Tensor) -> Tensor:

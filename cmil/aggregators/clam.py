@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from cmil.aggregators.aggregator import Aggregation
 from cmil.aggregators.attention_pooling import attend, gated
 from cmil.aggregators.instance_map import InstanceMap
+from cmil.aggregators.linear import Linear
 from cmil.aggregators.shape import Shape
 
 # The paper's B: instances with most, and as many with least attention, that are taught.
@@ -35,7 +36,7 @@ class Clam(InstanceMap):
         super().__init__(shape)
         self.classes = max(shape.outputs, 2)
         self.branches = branches
-        self.values_and_gates = nn.Linear(shape.width, 2 * shape.attention_width)
+        self.values_and_gates = Linear(shape.width, 2 * shape.attention_width)
         # Softmax cancels any bias.
         self.weigh = nn.Linear(shape.attention_width, branches, bias=False)
         self.classify = nn.Linear(shape.width, max(shape.outputs, branches))

@@ -11,6 +11,7 @@ from cmil.aggregators import chunked_map
 from cmil.aggregators.aggregator import Aggregator, Standardiser
 from cmil.aggregators.chunked_map import ChunkedMap, Say
 from cmil.aggregators.dropout import Dropout
+from cmil.aggregators.linear import Linear
 from cmil.aggregators.shape import Shape
 
 
@@ -26,7 +27,7 @@ class InstanceMap(Aggregator, ABC):
         self.standardise = Standardiser(shape.dimension)
         layers: list[nn.Module] = []
         for before, after in pairwise([shape.dimension, *shape.widths]):
-            layers += [nn.Linear(before, after), nn.ReLU(), Dropout(shape.dropout)]
+            layers += [Linear(before, after), nn.ReLU(), Dropout(shape.dropout)]
         self.project = nn.Sequential(*layers)
 
     def say_of_all(self, say: Say, instances: Tensor, mask: Tensor, *given: Tensor) -> Tensor:
@@ -88,7 +89,7 @@ class InstanceMap(Aggregator, ABC):
         self, say: Say, given: tuple[Tensor, ...], rows: Tensor, places: Tensor | None
     ) -> Tensor:
         """Map the rows (M, D) at some places (n,), or all of them: (n, F)."""
-        linear = cast("nn.Linear", self.project[0])
+        linear = cast("Linear", self.project[0])
 
         def say_after_dropout(projected: Tensor, *given: Tensor) -> Tensor:
             return say(self.project[2:](projected), *given).float()
