@@ -56,6 +56,7 @@ def main() -> None:
     parser.add_argument("--tables", nargs="+", default=["MUSK1", "MUSK2"])
     parser.add_argument("--aggregators", nargs="+", default=["gated_attention"])
     parser.add_argument("--weight-decay", type=float, default=RECIPE.weight_decay)
+    parser.add_argument("--schedule", choices=["constant", "cosine"], default=RECIPE.schedule)
     parser.add_argument("--repeats", type=int, default=REPEATS)
     parser.add_argument("--epochs", type=int, default=RECIPE.epochs)
     parser.add_argument("--threads", type=int, default=1)
@@ -71,6 +72,7 @@ def main() -> None:
                     "aggregator": aggregator,
                     "weight_decay": arguments.weight_decay,
                     "epochs": arguments.epochs,
+                    "schedule": arguments.schedule,
                 }
             )
             began = time.monotonic()
