@@ -1,6 +1,7 @@
 """Which bytes a slide's images are: what decides whether a bag is still true, and who is double."""
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +9,8 @@ from cohorts.errors import AccessError
 from cohorts.files import digest_of, digest_of_file
 from cohorts.manifest import Slide, SourceKind
 from feature_extraction.sources import Source
+
+_READERS = 2
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,8 @@ def identify(source: Source, known: Mapping[str, Any]) -> SourceIdentity:
         if known.get("stat") == stat and len(known.get("digests", ())) == len(files):
             digests = tuple(known["digests"])
         else:
-            digests = tuple(digest_of_file(file) for file in files)
+            with ThreadPoolExecutor(_READERS) as pool:  # over a network, most of it is waiting
+                digests = tuple(pool.map(digest_of_file, files))
     except OSError as error:
         raise AccessError(f"cannot be read ({error}); check the disk or network share") from error
     digest = digest_of([names, [file.name for file in files], list(digests)])

@@ -18,6 +18,9 @@ from feature_extraction.encoders.tracing import tracing_quietly
 
 # Convolutions of a few images leave their results in the cache for the next layer.
 _CHUNK = 4
+# Requests for each that OpenVINO runs at a time: threads that read delay one or the other, and what
+# waits in its queue keeps it busy meanwhile.
+_SLOTS = 2
 _CALIBRATION_PATCHES = 64
 _CALIBRATION_SEED = 1  # other patches than those the drift is measured on
 
@@ -42,7 +45,7 @@ class _Slot:
 
 
 class OpenVinoRuntime:
-    """A network converted to OpenVINO, as many requests at once as it finds best.
+    """A network converted to OpenVINO, which runs as many requests at once as it finds best.
 
     Parameters
     ----------
@@ -75,10 +78,8 @@ class OpenVinoRuntime:
             if precision == "int8":
                 model = _quantize(model, network, example.shape[1])
             compiled = openvino.Core().compile_model(model, "CPU", _options(precision))
-            self._slots = [
-                _Slot(compiled.create_infer_request())
-                for _ in range(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
-            ]
+            at_once = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
+            self._slots = [_Slot(compiled.create_infer_request()) for _ in range(_SLOTS * at_once)]
             first = self._slots[0].request.infer([example[:1]])
         except (
             RuntimeError,
