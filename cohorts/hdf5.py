@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cohorts.errors import AccessError, FileFormatError
+from cohorts.hdf5_heaps import check_heaps
 
 # A file that a network share withholds or another process has locked is not a damaged one.
 _NOT_NOW = frozenset({errno.EACCES, errno.EAGAIN, errno.EIO, errno.ENOMEM, errno.ESTALE})
@@ -47,6 +48,7 @@ def opened(path: Path, kind: Hdf5Format) -> Iterator[h5py.File]:
     """
     try:
         with h5py.File(path, "r") as file:
+            check_heaps(file)
             _check_version(file, kind)
             yield file
     except (PermissionError, BlockingIOError, MemoryError) as error:
@@ -92,6 +94,22 @@ def read_array(file: h5py.File, name: str, kinds: str, of: Hdf5Format) -> NDArra
     if dataset.dtype.kind not in kinds:
         raise FileFormatError(f'{title(file, of)}: "{name}" has type {dataset.dtype}')
     return np.asarray(dataset[()])
+
+
+def read_whole_numbers(file: h5py.File, name: str, of: Hdf5Format) -> NDArray[np.int64]:
+    """Read a dataset of places or pixels, which are never below 0.
+
+    Raises
+    ------
+    FileFormatError
+        As `read_array`, and if a number is negative or so large that sums of two would wrap round.
+    """
+    values = read_array(file, name, "iu", of)
+    if values.size and (values.min() < 0 or values.max() > np.iinfo(np.int64).max // 2):
+        raise FileFormatError(
+            f'{title(file, of)} holds a negative or impossibly large number in "{name}"'
+        )
+    return values.astype(np.int64)
 
 
 def read_finite(file: h5py.File, name: str, of: Hdf5Format) -> NDArray[np.floating]:

@@ -18,9 +18,8 @@ from cohorts.hdf5 import (
     dataset_of,
     map_finite,
     opened,
-    read_array,
     read_finite,
-    read_rows,
+    read_whole_numbers,
     title,
 )
 
@@ -155,7 +154,7 @@ def read_bag(path: Path, *, mapped: bool = False) -> Bag:
         if stored is None:
             stored = read_finite(file, "features", BAG)
         features = _without_batch(stored)
-        coords = _without_batch(read_array(file, "coords", "iu", BAG)).astype(np.int64)
+        coords = _without_batch(read_whole_numbers(file, "coords", BAG))
         if features.ndim != 2 or not features.size:
             raise FileFormatError(f'bag "{path.name}" holds no patch; extract its slide again')
         if coords.shape != (len(features), 2):
@@ -199,10 +198,11 @@ def read_images(
     images = tuple(_texts(file))
     if "image_index" not in file:
         return None, images
-    index = read_rows(file, f"{group}image_index", "iu", BAG, rows).astype(np.int32)
-    if images and not ((index >= 0) & (index < len(images))).all():
+    index = read_whole_numbers(file, f"{group}image_index", BAG)
+    _refuse_other_length(file, "image_index", index, rows)
+    if (index >= (len(images) or np.iinfo(np.int32).max)).any():
         raise FileFormatError(f"{title(file, BAG)}: image_index names none of its images")
-    return index, images
+    return index.astype(np.int32), images
 
 
 def read_quality(file: h5py.File, group: str, rows: int) -> dict[str, NDArray[np.float32]]:
@@ -211,7 +211,8 @@ def read_quality(file: h5py.File, group: str, rows: int) -> dict[str, NDArray[np
     Raises
     ------
     FileFormatError
-        If they do not lie in this file or are not one a patch.
+        If they do not lie in this file, are not one a patch, or hold NaN, which would pass any
+        rule.
     """
     holder: h5py.Group = file[group] if group else file
     if "quality" not in holder:
@@ -220,10 +221,19 @@ def read_quality(file: h5py.File, group: str, rows: int) -> dict[str, NDArray[np
         raise FileFormatError(f'{title(file, BAG)}: "quality" is a link to elsewhere; refused')
     if not isinstance(holder["quality"], h5py.Group):
         raise FileFormatError(f'{title(file, BAG)}: "quality" is not a group')
-    return {
-        measure: read_rows(file, f"{group}quality/{measure}", "f", BAG, rows).astype(np.float32)
-        for measure in holder["quality"]
-    }
+    quality = {}
+    for measure in holder["quality"]:
+        values = read_finite(file, f"{group}quality/{measure}", BAG).astype(np.float32)
+        _refuse_other_length(file, f"quality/{measure}", values, rows)
+        quality[measure] = values
+    return quality
+
+
+def _refuse_other_length(
+    file: h5py.File, name: str, values: NDArray[np.generic], rows: int
+) -> None:
+    if values.shape != (rows,):
+        raise FileFormatError(f'{title(file, BAG)}: "{name}" {values.shape} for {rows} patches')
 
 
 def attributes_of(holder: h5py.File | h5py.Dataset) -> dict[str, Attribute]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cohorts.errors import FileFormatError
 from cohorts.files import whole_file
-from cohorts.hdf5 import dataset_of, opened, read_array, read_rows, title
+from cohorts.hdf5 import dataset_of, opened, read_rows, read_whole_numbers, title
 from feature_extraction.bags import (
     BAG,
     Attribute,
@@ -191,7 +191,7 @@ def candidate_features(path: Path) -> Iterator[NDArray[np.floating]]:
 
 
 def _read_group(file: h5py.File, group: str) -> Candidates:
-    coords = read_array(file, f"{group}coords", "iu", BAG).astype(np.int64)
+    coords = read_whole_numbers(file, f"{group}coords", BAG)
     features = dataset_of(file, f"{group}features", BAG)
     if coords.ndim != 2 or features.ndim != 2 or coords.shape != (len(features), 2):
         raise FileFormatError(
@@ -201,14 +201,15 @@ def _read_group(file: h5py.File, group: str) -> Candidates:
     reason = np.zeros(len(coords), dtype=np.uint8)
     reasons: tuple[str, ...] = ("kept",)
     if group == _DROPPED:
-        reason = read_rows(file, "dropped/reason", "u", BAG, len(coords)).astype(np.uint8)
-        reasons = _names_of_reasons(file, reason)
+        numbers = read_rows(file, "dropped/reason", "u", BAG, len(coords))
+        reasons = _names_of_reasons(file, numbers)
+        reason = numbers.astype(np.uint8)
     index, images = read_images(file, group, len(coords))
     quality = read_quality(file, group, len(coords))
     return Candidates(coords, reason, reasons, quality, index, images)
 
 
-def _names_of_reasons(file: h5py.File, reason: NDArray[np.uint8]) -> tuple[str, ...]:
+def _names_of_reasons(file: h5py.File, reason: NDArray[np.generic]) -> tuple[str, ...]:
     stated = attributes_of(file["dropped/reason"]).get("names", "")
     try:
         names = tuple(str(name) for name in json.loads(str(stated)))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cohorts.errors import FileFormatError, ImageError
 from cohorts.files import digest_of
-from cohorts.hdf5 import Hdf5Format, dataset_of, opened, read_array
+from cohorts.hdf5 import Hdf5Format, dataset_of, opened, read_whole_numbers
 from feature_extraction.units import Level0Px, PatchPx
 
 if TYPE_CHECKING:
@@ -140,19 +140,16 @@ def read_coordinates(path: Path) -> Coordinates:
         if "image_index" in file:
             raise _refusal(path, "is of several images, not of one slide")
         dataset = dataset_of(file, "coords", COORDINATES)
-        coords = read_array(file, "coords", "iu", COORDINATES)
+        coords = read_whole_numbers(file, "coords", COORDINATES)
         if coords.ndim != 2 or coords.shape[1] != 2 or not len(coords):
             raise _refusal(path, f"has coords {coords.shape}, not one x and y for each patch")
-        if coords.min() < 0 or coords.max() > np.iinfo(np.int64).max // 2:
-            raise _refusal(path, "has a negative or impossibly large coordinate")
         attributes = dict(dataset.attrs)
         made_by, side, size = _grid(path, attributes, own=file.attrs.get("format"))
         patch_px = _numbers(attributes, "patch_size", 1)
-    found = coords.astype(np.int64)
-    if size and (found >= size).any():
+    if size and (coords >= size).any():
         raise _refusal(path, f"has patches beyond the {size[0]} x {size[1]} px it states itself")
     return Coordinates(
-        coords=found,
+        coords=coords,
         side_level0=Level0Px(side),
         patch_px=PatchPx(round(patch_px[0])) if patch_px else None,
         level0_width=Level0Px(size[0]) if size else None,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cohorts.errors import DataError, FileFormatError, SettingsError
 from cohorts.files import digest_of, digest_of_file, whole_file
-from cohorts.hdf5 import opened
+from cohorts.hdf5 import dataset_of, opened
 from feature_extraction.bags import (
     BAG,
     Attribute,
@@ -117,7 +117,7 @@ def _export(path: Path, out: Path, layout: Layout, dtype: Precision) -> Exported
 def _write_trident(path: Path, out: Path, dtype: Precision, made_from: str) -> ExportedBag:
     slide_id = path.stem
     with opened(path, BAG) as file:
-        grid = attributes_of(file["coords"])
+        grid = attributes_of(dataset_of(file, "coords", BAG))
         several = "image_index" in file
     encoder = read_bag_attributes(path).get("encoder", "unknown")
     job = out / _job_folder(slide_id, grid)

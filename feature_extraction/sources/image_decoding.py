@@ -8,6 +8,7 @@ from typing import BinaryIO
 
 import imagecodecs
 import numpy as np
+import simplejpeg
 import tifffile
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
@@ -36,7 +37,16 @@ _DECODING_ERRORS = (
 )
 _TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _END_OF_PNG = b"\0\0\0\0IEND\xaeB`\x82"
-_END_OF_JPEG = b"\xff\xd9"
+# How libjpeg begins to say that pixels are lost. Pillow does not listen, and shows grey for them.
+_JPEG_DAMAGE = ("corrupt", "premature")
+# Pillow knows no other: compressions that tifffile decodes with its codecs.
+_BY_CODEC = frozenset(
+    tifffile.COMPRESSION[name]
+    for name in (
+        "APERIO_JP2000_YCBC", "APERIO_JP2000_RGB", "JPEG2000", "JPEG_2000_LOSSY", "WEBP", "JPEGXL",
+        "JPEGXL_DNG",
+    )
+)  # fmt: skip
 _EXIF_ORIENTATION = 0x0112
 # Where a PNG may say that the camera was held sideways.
 _ORIENTED_BY = (b"eXIf", b"Raw profile type", b"XML:com.adobe.xmp")
@@ -116,13 +126,13 @@ def _decode_other(file: BinaryIO, name: str) -> DecodedImage:
         file.seek(0)
         # Whatever is longer than this is no image of that size; cut, it is left to Pillow.
         content = file.read(10 * image.width * image.height + (1 << 20))
+        turned = image.getexif().get(_EXIF_ORIENTATION, 1)
+        if image.format == "PNG" and content[24] == 16:
+            deep = _as_image(_eight_bits(_deep_png(content), 16))
+            return DecodedImage(_opaque(_upright(deep, turned)), profile)
         plain = _decode_plain(image, content)
         if plain is not None:
-            return DecodedImage(plain, profile)
-        if _is_deep_png(image, content):
-            turned = image.getexif().get(_EXIF_ORIENTATION, 1)
-            deep = _eight_bits(imagecodecs.png_decode(content), 16)
-            return DecodedImage(_opaque(_upright(_as_image(deep), turned)), profile)
+            return DecodedImage(_turned(plain, turned), profile)
         file.seek(0)
     with Image.open(file, formats=_FORMATS) as image:
         return DecodedImage(_opaque(ImageOps.exif_transpose(image)), profile)
@@ -132,28 +142,48 @@ def _decode_plain(image: Image.Image, content: bytes) -> Rgb | None:
     """Decode the usual JPEG or PNG without Pillow's detour; None for whatever is not usual.
 
     The codecs give Pillow's pixels, sooner, and let other threads run meanwhile.
+
+    Raises
+    ------
+    ValueError
+        If pixels of a JPEG are lost, which Pillow would not say.
     """
     if image.mode not in {"RGB", "L"} or "transparency" in image.info:
         return None
-    try:
-        if _is_plain_jpeg(image, content):
-            pixels = imagecodecs.jpeg8_decode(content)
-        elif _is_plain_png(image, content):
-            pixels = imagecodecs.png_decode(content)
-        else:
-            return None
-    except RuntimeError:
-        return None  # damaged, or a kind this codec does not know: Pillow decides, and says why
-    if pixels.shape[:2] != (image.height, image.width) or pixels.dtype != np.uint8:
+    if image.format == "JPEG":
+        pixels = _decode_jpeg(content)
+    elif _is_plain_png(image, content):
+        pixels = _decode_png(content)
+    else:
+        return None
+    if pixels is None or pixels.shape[:2] != (image.height, image.width):
+        return None
+    if pixels.dtype != np.uint8:
         return None
     return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
 
 
-def _is_plain_jpeg(image: Image.Image, content: bytes) -> bool:
-    # The codec fills a JPEG that is cut short with grey and says nothing.
-    if image.format != "JPEG" or not content.endswith(_END_OF_JPEG):
-        return False
-    return bool(image.getexif().get(_EXIF_ORIENTATION, 1) == 1)
+def _decode_jpeg(content: bytes) -> NDArray[np.uint8] | None:
+    try:
+        return np.asarray(simplejpeg.decode_jpeg(content, "RGB"))
+    except ValueError as error:
+        if str(error).lower().startswith(_JPEG_DAMAGE):
+            raise
+        return None  # a kind this codec does not know: Pillow decides
+
+
+def _decode_png(content: bytes) -> NDArray[np.uint8] | None:
+    try:
+        return np.asarray(imagecodecs.png_decode(content))
+    except RuntimeError:
+        return None  # damaged: Pillow says why
+
+
+def _deep_png(content: bytes) -> NDArray[np.uint16]:
+    """Decode 16 bits a channel, a colour that stands for transparency as a channel of its own."""
+    if _END_OF_PNG not in content:
+        raise ValueError("the file ends early")
+    return np.asarray(imagecodecs.png_decode(content))
 
 
 def _is_plain_png(image: Image.Image, content: bytes) -> bool:
@@ -161,11 +191,6 @@ def _is_plain_png(image: Image.Image, content: bytes) -> bool:
         return False
     # EXIF may stand behind the pixels; a mention is enough to leave the image to Pillow.
     return not any(word in content for word in _ORIENTED_BY)
-
-
-def _is_deep_png(image: Image.Image, content: bytes) -> bool:
-    deep = image.format == "PNG" and content[24] == 16 and "transparency" not in image.info
-    return deep and content.endswith(_END_OF_PNG)
 
 
 def _decode_tiff(file: BinaryIO, name: str) -> DecodedImage:
@@ -181,9 +206,9 @@ def _decode_tiff(file: BinaryIO, name: str) -> DecodedImage:
             raise ImageError(
                 f'image "{name}" has {bits}-bit pixels of unknown range; save it with 8 bits'
             )
-        if bits > 8:
+        if bits > 8 or page.compression in _BY_CODEC:
             turned = page.tags.valueof(_EXIF_ORIENTATION, default=1)
-            return DecodedImage(_opaque(_upright(_deep_tiff(page, bits), turned)), profile)
+            return DecodedImage(_opaque(_upright(_by_tifffile(page, bits), turned)), profile)
     file.seek(0)
     with Image.open(file, formats=_FORMATS) as image:
         return DecodedImage(_opaque(ImageOps.exif_transpose(image)), profile)
@@ -193,9 +218,12 @@ def _is_reduced(page: tifffile.TiffPage | tifffile.TiffFrame) -> bool:
     return isinstance(page, tifffile.TiffPage) and bool(page.subfiletype & 1)
 
 
-def _deep_tiff(page: tifffile.TiffPage, bits: int) -> Image.Image:
+def _by_tifffile(page: tifffile.TiffPage, bits: int) -> Image.Image:
     kinds = tifffile.PHOTOMETRIC
-    if page.photometric not in {kinds.MINISBLACK, kinds.MINISWHITE, kinds.RGB}:
+    read = {kinds.MINISBLACK, kinds.MINISWHITE, kinds.RGB}
+    if page.compression in _BY_CODEC:
+        read.add(kinds.YCBCR)  # which the codecs give as RGB
+    if page.photometric not in read:
         raise ValueError(f"photometric {page.photometric:d} with {bits} bits is not read")
     samples = page.asarray(maxworkers=1)
     if page.axes == "SYX":
@@ -204,18 +232,22 @@ def _deep_tiff(page: tifffile.TiffPage, bits: int) -> Image.Image:
     alpha = page.extrasamples[0] if page.extrasamples else 0
     if samples.ndim == 3:
         samples = samples[..., : colours + (alpha != 0)]
-    deep = _eight_bits(samples, bits)
+    stated = int(np.max(page.tags.valueof("MaxSampleValue", default=0)))
+    deep = _eight_bits(samples, bits, stated if 0 < stated < (1 << bits) - 1 else None)
     if page.photometric == kinds.MINISWHITE:
         deep = 255 - deep
     return _as_image(deep, premultiplied=alpha == tifffile.EXTRASAMPLE.ASSOCALPHA)
 
 
-def _eight_bits(samples: NDArray[np.uint16], bits: int) -> NDArray[np.uint8]:
-    """Take the high 8 bits of (H, W) or (H, W, S) samples."""
+def _eight_bits(
+    samples: NDArray[np.uint8] | NDArray[np.uint16], bits: int, brightest: int | None = None
+) -> NDArray[np.uint8]:
+    """Take the high 8 bits of (H, W) or (H, W, S) samples, none of them above `brightest`."""
     channels = samples.shape[2] if samples.ndim == 3 else 1
     transparent = samples.ndim == 3 and channels in {2, 4}
     colour = samples[..., :-1] if transparent else samples
-    eight = high_byte(colour, bits_held(bits, int(colour.max())))
+    brightest = int(colour.max()) if brightest is None else brightest
+    eight = high_byte(colour, bits_held(bits, brightest))
     if not transparent:
         return eight
     return np.concatenate([eight, high_byte(samples[..., -1:], bits)], axis=2)
@@ -233,6 +265,12 @@ def _as_image(pixels: NDArray[np.uint8], *, premultiplied: bool = False) -> Imag
 def _upright(image: Image.Image, orientation: int) -> Image.Image:
     turn = _UPRIGHT.get(orientation)
     return image if turn is None else image.transpose(turn)
+
+
+def _turned(pixels: Rgb, orientation: int) -> Rgb:
+    if orientation not in _UPRIGHT:
+        return pixels
+    return np.asarray(_upright(Image.fromarray(pixels), orientation))
 
 
 def _opaque(image: Image.Image) -> Rgb:

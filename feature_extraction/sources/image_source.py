@@ -16,8 +16,15 @@ from feature_extraction.sources.image_decoding import decode_image
 from feature_extraction.units import Level0Px, Mpp, PatchPx
 
 _READ = IMAGE_SUFFIXES | {".tif", ".tiff", ".jpe", ".jfif"}
-# Images all the same: a folder that holds one is not complete without it.
-_NOT_READ = frozenset({".gif", ".webp", ".heic", ".heif", ".avif", ".jp2", ".jxl"})
+# Images all the same: a folder that holds one is not complete without it. Ordinary ones, those of
+# slide scanners, of microscopes and of cameras.
+_OTHER_IMAGES = (
+    "gif webp heic heif avif jp2 j2k jpx jpf jpc jxl jxr pbm pgm ppm pnm tga psd xcf dng "
+    "svs ndpi ndpis mrxs scn bif vms vmu svslide sdpc kfb tmap dcm dicom zvi "
+    "czi lif lsm vsi oir oib nd2 stk ims "
+    "nef cr2 cr3 arw orf rw2 raf pef raw"
+)
+_NOT_READ = frozenset(f".{suffix}" for suffix in _OTHER_IMAGES.split())
 # What a storage server, an archive or a wastebasket leaves in a folder: thumbnails and rests.
 _NOT_OURS = frozenset({"@eadir", "__macosx", "$recycle.bin"})
 _READERS = 2
@@ -42,13 +49,14 @@ class ImageSource:
         other = [file for file in found if file.suffix.lower() in _NOT_READ]
         if other:
             raise ImageError(
-                f'folder "{folder.name}" holds "{min(other).relative_to(folder).as_posix()}", a '
-                "format that is not read; convert it to PNG or move it out of the folder"
+                f'folder "{folder.name}" holds "{_shown(min(other).relative_to(folder))}", a '
+                "format that is not read in folders; convert it to PNG, move it out of the folder, "
+                "or give a slide a row of its own"
             )
         images = [file for file in found if file.suffix.lower() in _READ]
         if not images:
             raise ImageError(f'folder "{folder.name}" holds no image (JPEG, PNG, TIFF or BMP)')
-        spelt = [file.relative_to(folder).as_posix() for file in images]
+        spelt = [_in_unicode(file.relative_to(folder), folder.name) for file in images]
         named = sorted(
             (unicodedata.normalize("NFC", name), name, file)
             for name, file in zip(spelt, images, strict=True)
@@ -153,6 +161,22 @@ def _refusal(source: Source, index: int) -> str:
     except ImageError as error:
         return str(error)
     return ""
+
+
+def _in_unicode(file: Path, folder: str) -> str:
+    """Give a name as a bag can hold it; another system's letters would be lost in it."""
+    try:
+        file.as_posix().encode()
+    except UnicodeEncodeError as error:
+        raise ImageError(
+            f'folder "{folder}" holds "{_shown(file)}", a name that is not UTF-8; rename the file '
+            "(convmv -f latin1 -t utf8 does it for a whole folder)"
+        ) from error
+    return file.as_posix()
+
+
+def _shown(file: Path) -> str:
+    return file.as_posix().encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
 def _files_below(folder: Path) -> Iterator[Path]:

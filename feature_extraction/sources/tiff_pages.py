@@ -15,7 +15,7 @@ from feature_extraction.sources.jpeg_tiles import (
     jpeg_decoder,
     segment_size,
 )
-from feature_extraction.sources.sample_depth import TWELVE_BITS, bits_held, high_byte
+from feature_extraction.sources.sample_depth import BEYOND_CAMERAS, bits_held, high_byte
 from feature_extraction.sources.tile_grid import Decode, TileCache, TileGrid
 
 # A tile or strip is decoded whole. Slides have tiles of 0.1 to 17 million pixels.
@@ -144,7 +144,7 @@ def held_bits(pages: Sequence[tifffile.TiffPage], file: OpenBytes) -> int:
         except AbsentTileError:
             continue
         brightest = max(brightest, int(colours.max()))
-        if brightest >= TWELVE_BITS:
+        if brightest >= BEYOND_CAMERAS:
             break
     return bits_held(bits, brightest)
 

@@ -238,8 +238,7 @@ def test_a_deep_png_loses_its_low_byte_only(tmp_path: Path, orientation: int) ->
     exif = Image.Exif()
     exif[0x0112] = orientation
     body = exif.tobytes().removeprefix(b"Exif\0\0")
-    chunk = b"eXIf" + body
-    chunk = struct.pack(">I", len(body)) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    chunk = png_chunk(b"eXIf", body)
     (tmp_path / "a.png").write_bytes(content[:33] + chunk + content[33:])
     turned = np.rot90(DEEP[..., :3], -1) if orientation == 6 else DEEP[..., :3]
     np.testing.assert_array_equal(decode(tmp_path / "a.png"), turned >> 8)
@@ -281,16 +280,73 @@ def test_white_may_be_zero(tmp_path: Path) -> None:
     assert decode(tmp_path / "a.tif")[0, :, 0].tolist() == [255, 0, 191]
 
 
-def test_twelve_bits_are_told_by_their_range_and_never_stretched(tmp_path: Path) -> None:
-    twelve = np.array([[[0, 4095, 2048], [16, 1, 255]]], dtype=np.uint16)
-    expected = [[[0, 255, 128], [1, 0, 15]]]
-    tifffile.imwrite(tmp_path / "a.tif", twelve, photometric="rgb")
-    (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(twelve))
-    assert decode(tmp_path / "a.tif").tolist() == expected
-    assert decode(tmp_path / "a.png").tolist() == expected
-    twelve[0, 0, 1] = 4096
-    (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(twelve))
-    assert decode(tmp_path / "a.png").tolist() == [[[0, 16, 8], [0, 0, 0]]]
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+def test_a_camera_s_bits_are_told_by_their_range_and_never_stretched(
+    tmp_path: Path, bits: int
+) -> None:
+    """Stored in 16 without a word; what reaches a quarter of a depth is not of the next lower."""
+    for brightest in ((1 << bits) - 1, 1 << (bits - 2) if bits > 8 else 255):
+        deep = np.array([[[0, brightest, brightest // 2], [16, 1, 255]]], dtype=np.uint16)
+        tifffile.imwrite(tmp_path / "a.tif", deep, photometric="rgb")
+        (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(deep))
+        for name in ("a.tif", "a.png"):
+            np.testing.assert_array_equal(decode(tmp_path / name), deep >> (bits - 8))
+
+
+def test_a_field_that_states_its_brightest_value_is_believed(tmp_path: Path) -> None:
+    deep = np.full((8, 8, 3), 900, dtype=np.uint16)
+    stated = [(281, "H", 3, (4095,) * 3, True)]
+    tifffile.imwrite(tmp_path / "a.tif", deep, photometric="rgb", extratags=stated)
+    assert decode(tmp_path / "a.tif").max() == 900 >> 4
+
+
+def png_chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def test_a_deep_png_is_as_bright_with_a_clear_colour_or_a_tail(tmp_path: Path) -> None:
+    """Pillow would show the first white all over, and the second sixteen times too dark."""
+    deep = DEEP[..., :3] >> 4
+    content = imagecodecs.png_encode(deep.copy())
+    (tmp_path / "tail.png").write_bytes(content + b"\n")
+    np.testing.assert_array_equal(decode(tmp_path / "tail.png"), deep >> 4)
+    clear = png_chunk(b"tRNS", struct.pack(">3H", *deep[0, 0].tolist()))
+    (tmp_path / "clear.png").write_bytes(content[:33] + clear + content[33:])
+    pixels = decode(tmp_path / "clear.png")
+    assert pixels[0, 0].tolist() == [255, 255, 255]
+    np.testing.assert_array_equal(pixels[1:], deep[1:] >> 4)
+    (tmp_path / "cut.png").write_bytes(content[:-1])
+    with pytest.raises(ImageError, match=r'image "cut\.png" cannot be decoded'):
+        decode(tmp_path / "cut.png")
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_jpeg_whose_pixels_are_lost_is_refused(tmp_path: Path, smear, orientation: int) -> None:
+    """Decoders fill what is lost with grey, and Pillow is content with an end."""
+    file, exif = io.BytesIO(), Image.Exif()
+    exif[0x0112] = orientation
+    picture = smear(160, 120, seed=3)
+    Image.fromarray(picture).save(file, "JPEG", quality=95, exif=exif)
+    content = file.getvalue()
+    path = tmp_path / "a.jpg"
+    path.write_bytes(content + b"tail")
+    turned = np.rot90(picture, -1) if orientation == 6 else picture
+    assert np.abs(decode(path).astype(int) - turned).mean() < 4
+    half = len(content) // 2
+    for damaged in (content[:half] + b"\xff\xd9", content[:half] + bytes(400) + content[half:]):
+        path.write_bytes(damaged)
+        with pytest.raises(ImageError, match=r'image "a\.jpg" cannot be decoded'):
+            decode(path)
+
+
+@pytest.mark.parametrize("compression", ["jpeg2000", "webp", "jpegxl"])
+def test_a_tiff_that_pillow_does_not_know_is_decoded(
+    tmp_path: Path, picture: np.ndarray, compression: str
+) -> None:
+    lossless = {"compressionargs": {"lossless": True}} if compression == "webp" else {}
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, picture, photometric="rgb", compression=compression, **lossless)
+    np.testing.assert_array_equal(decode(path), picture)
 
 
 def test_several_images_in_a_file_are_refused_but_not_smaller_copies(

@@ -1,4 +1,5 @@
 import os
+import re
 import unicodedata
 from pathlib import Path
 
@@ -141,9 +142,23 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
     assert names_of(tmp_path) == ["a.png"]
 
 
-def test_an_image_of_a_format_that_is_not_read_is_not_lost_silently(tmp_path: Path) -> None:
-    touch(tmp_path, "a.png", "sub/b.HEIC")
-    with pytest.raises(ImageError, match=r'holds "sub/b\.HEIC".*convert it to PNG'):
+@pytest.mark.parametrize("other", ["sub/b.HEIC", "b.svs", "b.dcm", "b.NEF"])
+def test_an_image_of_a_format_that_is_not_read_is_not_lost_silently(
+    tmp_path: Path, other: str
+) -> None:
+    touch(tmp_path, "a.png", other)
+    with pytest.raises(ImageError, match=rf'holds "{re.escape(other)}".*convert it to PNG'):
+        ImageSource.from_folder(tmp_path)
+
+
+def test_a_name_that_is_not_unicode_is_refused_by_name(tmp_path: Path) -> None:
+    """A share or an archive of another system has them; no bag could hold it."""
+    path = os.fsencode(tmp_path) + b"/Zelle_\xfc.png"
+    try:
+        Path(os.fsdecode(path)).touch()
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    with pytest.raises(ImageError, match=r'holds "Zelle_\\xfc\.png", a name that is not UTF-8'):
         ImageSource.from_folder(tmp_path)
 
 

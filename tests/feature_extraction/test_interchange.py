@@ -231,3 +231,15 @@ def test_a_damaged_bag_is_named(bags: Path, tmp_path: Path) -> None:
     (bags / "S2.h5").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(FileFormatError, match=r'"S2\.h5" is truncated'):
         export_bags(bags, tmp_path / "out", layout="trident")
+
+
+@pytest.mark.parametrize("layout", ["trident", "clam"])
+def test_coordinates_behind_a_link_are_not_followed(tmp_path: Path, layout: Layout) -> None:
+    """The error would tell of a file that the bag has no right to name."""
+    write_bag(tmp_path / "other.h5", bag_of(0))
+    write_bag(bag_path(tmp_path / "bags", "S1"), bag_of(1))
+    with h5py.File(bag_path(tmp_path / "bags", "S1"), "r+") as file:
+        del file["coords"]
+        file["coords"] = h5py.ExternalLink("../other.h5", "/coords")
+    with pytest.raises(FileFormatError, match='"coords" is a link to elsewhere; refused'):
+        export_bags(tmp_path / "bags", tmp_path / "out", layout=layout)
