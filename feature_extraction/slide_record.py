@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import pandas as pd
 from filelock import FileLock
@@ -85,9 +85,26 @@ def read_record(folder: Path, slide: Slide) -> SlideRecord:
         rest = {f.name: content[f.name] for f in fields(SlideRecord) if f.name != "outcome"}
     except (FileFormatError, KeyError, TypeError):
         return empty
-    if known["patient_id"] != slide.patient_id or not isinstance(rest["files"], dict):
+    found = SlideRecord(SlideOutcome(**known), **rest)
+    if not _as_typed(found) or found.outcome.patient_id != slide.patient_id:
         return empty
-    return SlideRecord(SlideOutcome(**known), **rest)
+    return found
+
+
+def _as_typed(record: SlideRecord) -> bool:
+    outcome = record.outcome
+    texts = (outcome.slide_id, outcome.patient_id, outcome.reason, outcome.note, record.recipe)
+    counts = (outcome.patches, outcome.dropped, outcome.duplicates, record.attempts)
+    digests = record.files.get("digests", []) if isinstance(record.files, dict) else None
+    return (
+        all(isinstance(text, str) for text in texts)
+        and all(type(count) is int and count >= 0 for count in counts)
+        and isinstance(record.seconds, int | float)
+        and isinstance(record.lasting, bool)
+        and outcome.state in get_args(State)
+        and isinstance(digests, list)
+        and all(isinstance(digest, str) for digest in digests)
+    )
 
 
 def write_record(folder: Path, record: SlideRecord) -> None:

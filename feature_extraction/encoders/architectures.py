@@ -77,6 +77,9 @@ def build_architecture(name: str, *, pretrained: bool) -> Architecture:
 
 
 def _build_preset(preset: Preset, *, pretrained: bool) -> Architecture:
+    # First of all: without a network, a large one would be built for nothing, and the hub's client,
+    # which timm imports, would try again and again.
+    weights = published_weights(preset) if pretrained else None
     declare_torchvision_operators()
     import timm
     from timm.layers.mlp import SwiGLUPacked
@@ -104,8 +107,7 @@ def _build_preset(preset: Preset, *, pretrained: bool) -> Architecture:
         preset.output,
         _timm_names_of_swin if "conv_stem" in preset.keywords else _timm_names_of_dinov2,
     )
-    if pretrained:
-        weights = published_weights(preset)
+    if weights is not None:
         load_weights(weights, backbone, architecture.heads, architecture.renamed)
     return architecture
 

@@ -237,6 +237,21 @@ def test_a_damaged_record_of_an_earlier_run_stops_nobody(
     assert states(again) == {"S1": "reused", "S2": "reused"}
 
 
+@pytest.mark.parametrize(
+    "change", [{"attempts": None}, {"state": "lost"}, {"files": {"digests": 7}}, {"recipe": []}]
+)
+def test_a_record_with_values_of_another_kind_is_as_good_as_none(
+    tmp_path: Path, images: Path, chosen, change: dict[str, object]
+) -> None:
+    extracted(cohort_of(images, "S1"), chosen(), tmp_path)
+    path = tmp_path / "state" / "S1.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    (images / "s1.tif").touch()
+    (tmp_path / "S1.h5").unlink()
+    assert states(extracted(cohort_of(images, "S1"), chosen(), tmp_path)) == {"S1": "made"}
+    assert json.loads(path.read_text())["attempts"] == 1
+
+
 def test_a_slide_that_fails_later_leaves_no_stale_bag(tmp_path: Path, images: Path, chosen) -> None:
     cohort = cohort_of(images, "S1", "I")
     extracted(cohort, chosen(), tmp_path)

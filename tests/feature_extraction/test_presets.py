@@ -152,3 +152,18 @@ def test_a_position_embedding_of_another_size_is_refused(chosen: Choose, tmp_pat
     torch.save(weights, tmp_path / "large.pth")
     with pytest.raises(EncoderError, match=r"another input size.*1x1370x384.*1x257x384"):
         load_encoder(chosen(encoder="dinobloom-s", weights=tmp_path / "large.pth"))
+
+
+def test_nothing_is_built_where_the_weights_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The largest take a minute to build, and as many seconds to be asked for in vain."""
+
+    def out_of_reach(*_: object) -> Path:
+        raise EncoderError("out of reach")
+
+    def built(*_: object, **__: object) -> nn.Module:
+        raise AssertionError("built before its weights were looked for")
+
+    monkeypatch.setattr("feature_extraction.encoders.architectures.published_weights", out_of_reach)
+    monkeypatch.setattr("timm.create_model", built)
+    with pytest.raises(EncoderError, match="out of reach"):
+        build_architecture("dinobloom-s", pretrained=True)
