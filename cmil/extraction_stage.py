@@ -163,7 +163,7 @@ def colour_reference(study: Study) -> "ColourReference | None":
     """Give the colours that all slides are brought to, where the settings ask for it.
 
     With a model made elsewhere they are the model's. Otherwise they are fitted on the development
-    slides, once, and kept in `bags/colour_reference.json`.
+    slides and kept in `bags/colour_reference.json` until one of these is added, changed or mended.
 
     Raises
     ------
@@ -173,7 +173,11 @@ def colour_reference(study: Study) -> "ColourReference | None":
         If the model holds no such reference.
     """
     from feature_extraction.colour import METHODS_WITH_REFERENCE
-    from feature_extraction.colour_sample import fit_development_reference, what_decides_a_reference
+    from feature_extraction.colour_sample import (
+        files_of_reference,
+        fit_development_reference,
+        what_decides_a_reference,
+    )
     from feature_extraction.slide_lock import lock_file
 
     settings = study.settings.extraction
@@ -184,39 +188,52 @@ def colour_reference(study: Study) -> "ColourReference | None":
     path = _path_of_reference(study)
     # The shards of a study need one between them.
     with lock_file(path.with_suffix(".lock"), wait=True):
-        if kept := _kept_reference(path, decided_by):
+        files = files_of_reference(slides, settings)
+        if kept := _kept_reference(path, decided_by, files):
             return kept
         with progress("colours (slides)", len(slides)) as advance:
             reference = fit_development_reference(slides, settings, lambda s: advance(note=s))
-        write_json(path, {"decided_by": decided_by, "reference": reference.to_json()})
+        content = {"decided_by": decided_by, "files": files, "reference": reference.to_json()}
+        write_json(path, content)
     return reference
 
 
 def _reference_at_hand(study: Study) -> "ColourReference | None":
     """Give what `colour_reference` gives where it is there already, and fit nothing."""
     from feature_extraction.colour import METHODS_WITH_REFERENCE
-    from feature_extraction.colour_sample import what_decides_a_reference
+    from feature_extraction.colour_sample import files_of_reference, what_decides_a_reference
 
     settings = study.settings.extraction
     if settings.stain not in METHODS_WITH_REFERENCE:
         return None
     if _has_model_of_elsewhere(study):
         return _reference_of_model(study)
-    decided_by = what_decides_a_reference(study.manifest.development.slides, settings)
-    return _kept_reference(_path_of_reference(study), decided_by)
+    slides = study.manifest.development.slides
+    decided_by = what_decides_a_reference(slides, settings)
+    files = files_of_reference(slides, settings)
+    return _kept_reference(_path_of_reference(study), decided_by, files)
 
 
 def _path_of_reference(study: Study) -> Path:
     return study.bags / "colour_reference.json"
 
 
-def _kept_reference(path: Path, decided_by: str) -> "ColourReference | None":
+def _kept_reference(
+    path: Path, decided_by: str, files: "Mapping[str, str | None]"
+) -> "ColourReference | None":
+    """Take the reference that is there, unless it is of other settings, slides or images."""
     from feature_extraction.colour import ColourReference
 
     kept = read_json(path) if path.exists() else None
-    if isinstance(kept, dict) and kept.get("decided_by") == decided_by:
-        return ColourReference.from_json(kept.get("reference"), path)
-    return None
+    if not isinstance(kept, dict) or kept.get("decided_by") != decided_by:
+        return None
+    before = kept.get("files")
+    if not isinstance(before, dict):
+        return None
+    # Images that are archived once a model is made do not undo what was learnt from them.
+    if any(now is not None and now != before.get(slide) for slide, now in files.items()):
+        return None
+    return ColourReference.from_json(kept.get("reference"), path)
 
 
 def _has_model_of_elsewhere(study: Study) -> bool:

@@ -9,6 +9,7 @@ from cohorts.errors import AccessError, ImageError, SettingsError
 from cohorts.files import digest_of
 from cohorts.manifest import Slide
 from feature_extraction.colour import ColourReference, SlideColour, fit_reference, fit_slide
+from feature_extraction.identity import stat_of
 from feature_extraction.patches import Reading, block_readers
 from feature_extraction.settings import ExtractionSettings
 from feature_extraction.sources import Source, open_source
@@ -100,7 +101,20 @@ def fit_development_reference(
 
 
 def what_decides_a_reference(slides: Sequence[Slide], settings: ExtractionSettings) -> str:
-    """Digest of what a reference depends on, as far as it is known without reading images."""
+    """Digest of what a reference depends on, the images themselves apart."""
     chosen = {"stain", "images", "mpp", "patch_px", "min_stained", "icc"}
     rows = [[slide.slide_id, slide.mpp] for slide in slides]
     return digest_of([settings.model_dump(mode="json", include=chosen), rows])
+
+
+def files_of_reference(
+    slides: Sequence[Slide], settings: ExtractionSettings
+) -> dict[str, str | None]:
+    """Tell the state of each slide's files without reading them; None where it cannot be opened."""
+    states: dict[str, str | None] = {}
+    for slide in slides:
+        try:
+            states[slide.slide_id] = stat_of(open_source(slide, icc=settings.icc))
+        except (ImageError, AccessError, OSError):
+            states[slide.slide_id] = None
+    return states

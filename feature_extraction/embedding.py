@@ -171,15 +171,17 @@ def _described(
         quality=quality,
         image_index=index[order] if several else None,
         images=tuple(source.names) if several else (),
-        attributes=_provenance(slide, encoder, reading, first),
+        attributes={
+            **_provenance(slide, encoder, reading),
+            "mpp_read": first.geometry.source_mpp or "unknown",
+            **_told_of_canvases(blocks),
+        },
         grid=_trident_grid(slide, settings, first.geometry),
     )
     return candidates, order
 
 
-def _provenance(
-    slide: Slide, encoder: Encoder, reading: Reading, block: PatchBlock
-) -> dict[str, Attribute]:
+def _provenance(slide: Slide, encoder: Encoder, reading: Reading) -> dict[str, Attribute]:
     settings = reading.settings
     drift = {} if encoder.drift is None else {"drift": encoder.drift}
     return {
@@ -192,9 +194,16 @@ def _provenance(
         **drift,
         "dimension": encoder.dimension,
         **stated_of(settings),
-        "mpp_read": block.geometry.source_mpp or "unknown",
-        **block.canvas,
     }
+
+
+def _told_of_canvases(blocks: Sequence[PatchBlock]) -> dict[str, Attribute]:
+    """Say what read the first image, what became of colour profiles, and of how many images."""
+    told = {index: facts for block in blocks for index, facts in block.canvases.items()}
+    states = [facts["icc"] for facts in told.values()]
+    state = next((state for state in states if state != "none"), "none")
+    several = {"icc_images": states.count(state)} if len(told) > 1 else {}
+    return {"reader": told[min(told)]["reader"], "icc": state, **several}
 
 
 def _trident_grid(

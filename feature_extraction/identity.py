@@ -45,10 +45,7 @@ def identify(source: Source, known: Mapping[str, Any]) -> SourceIdentity:
     """
     try:
         files, names = source.files, list(source.names)
-        stats = [(file.name, file.stat()) for file in files]
-        # A copying program may set the time of writing, but not that of the last change.
-        told = [[name, s.st_size, s.st_mtime_ns, s.st_ctime_ns] for name, s in stats]
-        stat = digest_of([names, told])
+        stat = stat_of(source)
         if known.get("stat") == stat and len(known.get("digests", ())) == len(files):
             digests = tuple(known["digests"])
         else:
@@ -58,6 +55,20 @@ def identify(source: Source, known: Mapping[str, Any]) -> SourceIdentity:
         raise AccessError(f"cannot be read ({error}); check the disk or network share") from error
     digest = digest_of([names, [file.name for file in files], list(digests)])
     return SourceIdentity(stat, digests, digest)
+
+
+def stat_of(source: Source) -> str:
+    """Digest of what changes with a source's bytes and is known without reading them.
+
+    Raises
+    ------
+    OSError
+        If a file cannot be reached now.
+    """
+    stats = [(file.name, file.stat()) for file in source.files]
+    # A copying program may set the time of writing, but not that of the last change.
+    told = [[name, s.st_size, s.st_mtime_ns, s.st_ctime_ns] for name, s in stats]
+    return digest_of([list(source.names), told])
 
 
 def doubles(slide: Slide, identity: SourceIdentity, earlier: Sequence[str]) -> frozenset[int]:

@@ -77,8 +77,8 @@ class PatchBlock:
         (n, patch_px, patch_px, 3) uint8, in the colours they are embedded in.
     geometry
         How level-0 pixels became patches.
-    canvas
-        What the bag tells of the canvas: `reader` and `icc`.
+    canvases
+        Of each image that was read, by its number, what the bag tells of it: `reader` and `icc`.
     """
 
     image_index: NDArray[np.int32]
@@ -86,7 +86,7 @@ class PatchBlock:
     quality: Mapping[str, NDArray[np.float32]]
     pixels: Rgb
     geometry: Geometry
-    canvas: Mapping[str, str]
+    canvases: Mapping[int, Mapping[str, str]]
 
     def __len__(self) -> int:
         return len(self.coords)
@@ -208,7 +208,7 @@ def _read_block(
         quality=measure_quality(pixels, glass, geometry.patch_mpp),
         pixels=reading.normalise(pixels),
         geometry=geometry,
-        canvas=_told_of(canvas),
+        canvases={index: _told_of(canvas)},
     )
 
 
@@ -220,11 +220,12 @@ def _read_cells(source: Source, images: Sequence[int], reading: Reading) -> Patc
     patch_px = reading.settings.patch_px
     pixels = np.empty((len(images), patch_px, patch_px, 3), dtype=np.uint8)
     glass = np.empty((len(images), 3))
+    told = {}
     for position, index in enumerate(images):
         with source.open(index) as canvas:
             width, height = canvas.dimensions
             whole = padded_to_square(canvas.thumbnail(max(width, height)))
-            told = _told_of(canvas)
+            told[index] = _told_of(canvas)
         pixels[position] = resized(whole, patch_px, patch_px)
         # Every cell has a ground of its own, so its measures are taken against it.
         glass[position] = glass_colour(whole)
@@ -235,7 +236,7 @@ def _read_cells(source: Source, images: Sequence[int], reading: Reading) -> Patc
         quality=measure_quality(pixels, glass, None),
         pixels=reading.normalise(pixels),
         geometry=Geometry(Level0Px(width), Level0Px(height), side, None, None),
-        canvas=told,
+        canvases=told,
     )
 
 
