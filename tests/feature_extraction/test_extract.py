@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageCms
 from safetensors.torch import save_file
 
 from cohorts.errors import EncoderError
@@ -88,6 +88,21 @@ def test_every_slide_becomes_a_bag(tmp_path: Path, images: Path, chosen) -> None
         assert bag.attributes["slide_id"] == outcome.slide_id
         assert {"stained", "sharpness", "overlap"} <= set(bag.quality)
         assert bag.features.dtype == np.float16
+
+
+@pytest.mark.parametrize("images_are", ["cells", "fields"])
+def test_a_bag_of_several_images_says_how_many_had_a_colour_profile(
+    tmp_path: Path, images: Path, chosen, images_are: str
+) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    for name in ("a", "c"):
+        path = images / "fields" / f"{name}.png"
+        Image.open(path).save(path, icc_profile=profile)
+    extracted(cohort_of(images, "F", "L"), chosen(images=images_are, patch_px=32), tmp_path)
+    said = read_bag(tmp_path / "F.h5").attributes
+    assert (said["icc"], said["icc_images"]) == ("applied", 2)
+    said = read_bag(tmp_path / "L.h5").attributes
+    assert (said["icc"], said["icc_images"]) == ("none", 2)
 
 
 def test_a_bag_says_how_it_was_made(tmp_path: Path, images: Path, chosen) -> None:
