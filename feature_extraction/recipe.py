@@ -13,7 +13,7 @@ from feature_extraction.selection import PatchRule
 from feature_extraction.settings import ExtractionSettings
 
 # Raised when a change of this package changes the numbers in a bag.
-RECIPE_VERSION = 3
+RECIPE_VERSION = 4
 
 _SHOWN = 24
 
