@@ -126,20 +126,19 @@ def _decode_other(file: BinaryIO, name: str) -> DecodedImage:
         file.seek(0)
         # Whatever is longer than this is no image of that size; cut, it is left to Pillow.
         content = file.read(10 * image.width * image.height + (1 << 20))
-        turned = image.getexif().get(_EXIF_ORIENTATION, 1)
         if image.format == "PNG" and content[24] == 16:
             deep = _as_image(_eight_bits(_deep_png(content), 16))
-            return DecodedImage(_opaque(_upright(deep, turned)), profile)
+            return DecodedImage(_opaque(_upright(deep, _orientation(image))), profile)
         plain = _decode_plain(image, content)
         if plain is not None:
-            return DecodedImage(_turned(plain, turned), profile)
+            return DecodedImage(plain, profile)
         file.seek(0)
     with Image.open(file, formats=_FORMATS) as image:
         return DecodedImage(_opaque(ImageOps.exif_transpose(image)), profile)
 
 
 def _decode_plain(image: Image.Image, content: bytes) -> Rgb | None:
-    """Decode the usual JPEG or PNG without Pillow's detour; None for whatever is not usual.
+    """Decode the usual JPEG or PNG upright, without Pillow's detour; None for what is not usual.
 
     The codecs give Pillow's pixels, sooner, and let other threads run meanwhile.
 
@@ -150,8 +149,9 @@ def _decode_plain(image: Image.Image, content: bytes) -> Rgb | None:
     """
     if image.mode not in {"RGB", "L"} or "transparency" in image.info:
         return None
+    turned = 1
     if image.format == "JPEG":
-        pixels = _decode_jpeg(content)
+        pixels, turned = _decode_jpeg(content), _orientation(image)
     elif _is_plain_png(image, content):
         pixels = _decode_png(content)
     else:
@@ -160,7 +160,7 @@ def _decode_plain(image: Image.Image, content: bytes) -> Rgb | None:
         return None
     if pixels.dtype != np.uint8:
         return None
-    return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
+    return _turned(pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2), turned)
 
 
 def _decode_jpeg(content: bytes) -> NDArray[np.uint8] | None:
@@ -265,6 +265,11 @@ def _as_image(pixels: NDArray[np.uint8], *, premultiplied: bool = False) -> Imag
 def _upright(image: Image.Image, orientation: int) -> Image.Image:
     turn = _UPRIGHT.get(orientation)
     return image if turn is None else image.transpose(turn)
+
+
+def _orientation(image: Image.Image) -> int:
+    stated = image.getexif().get(_EXIF_ORIENTATION)
+    return stated if isinstance(stated, int) else 1
 
 
 def _turned(pixels: Rgb, orientation: int) -> Rgb:
