@@ -215,9 +215,9 @@ def test_damaged_bag_is_named(study: tuple[Cohort, Path], tmp_path: Path) -> Non
     with h5py.File(bag_path(bags, "L2"), "r+") as file:
         file["quality/sharpness"][0] = np.nan
     slides = quality_table(study[0], bags).slides.set_index("slide_id")
-    assert pd.isna(slides.loc["L1", "kept"])
-    assert "L1.h5" in slides.loc["L1", "reason"]
-    np.testing.assert_allclose(slides.loc["L2", "median_sharpness"], 0.2, atol=1e-6)
+    for slide, said in (("L1", "L1.h5"), ("L2", 'NaN or infinity in "quality/sharpness"')):
+        assert pd.isna(slides.loc[slide, "kept"])
+        assert said in slides.loc[slide, "reason"]
 
 
 @pytest.mark.parametrize(
