@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from cohorts.errors import FileFormatError
 from cohorts.manifest import Cohort, Slide
@@ -160,13 +159,10 @@ def _numbers(candidates: Candidates) -> dict[str, object]:
         "dropped": len(candidates) - kept,
     }
     row |= {f"dropped_{reason}": counts[reason] for reason in candidates.reasons[1:]}
-    medians = {name: _median(values) for name, values in candidates.quality.items()}
-    return row | {f"median_{measure}": value for measure, value in medians.items()}
-
-
-def _median(values: NDArray[np.float32]) -> float:
-    finite = values[np.isfinite(values)]
-    return float(np.median(finite)) if len(finite) else np.nan
+    return row | {
+        f"median_{measure}": float(np.median(values)) if len(values) else np.nan
+        for measure, values in candidates.quality.items()
+    }
 
 
 def _count_attributes(

@@ -281,8 +281,7 @@ def _measures(candidates: Candidates) -> list[Image.Image]:
 
 
 def _median_text(values: NDArray[np.float32]) -> str:
-    finite = values[np.isfinite(values)]
-    return f"{np.median(finite):.3g}" if len(finite) else "none"
+    return f"{np.median(values):.3g}" if len(values) else "none"
 
 
 def _examples(scene: _Scene) -> list[Image.Image]:
