@@ -184,52 +184,50 @@ def colour_reference(study: Study) -> "ColourReference | None":
     if settings.stain not in METHODS_WITH_REFERENCE or _has_model_of_elsewhere(study):
         return _reference_at_hand(study)
     slides = study.manifest.development.slides
-    decided_by = what_decides_a_reference(slides, settings)
     path = _path_of_reference(study)
     # The shards of a study need one between them.
     with lock_file(path.with_suffix(".lock"), wait=True):
-        files = files_of_reference(slides, settings)
-        if kept := _kept_reference(path, decided_by, files):
+        if kept := _kept_reference(study):
             return kept
+        content: dict[str, object] = {
+            "decided_by": what_decides_a_reference(slides, settings),
+            "files": files_of_reference(slides, settings),  # as they are before they are read
+        }
         with progress("colours (slides)", len(slides)) as advance:
             reference = fit_development_reference(slides, settings, lambda s: advance(note=s))
-        content = {"decided_by": decided_by, "files": files, "reference": reference.to_json()}
-        write_json(path, content)
+        write_json(path, {**content, "reference": reference.to_json()})
     return reference
 
 
 def _reference_at_hand(study: Study) -> "ColourReference | None":
     """Give what `colour_reference` gives where it is there already, and fit nothing."""
     from feature_extraction.colour import METHODS_WITH_REFERENCE
-    from feature_extraction.colour_sample import files_of_reference, what_decides_a_reference
 
     settings = study.settings.extraction
     if settings.stain not in METHODS_WITH_REFERENCE:
         return None
     if _has_model_of_elsewhere(study):
         return _reference_of_model(study)
-    slides = study.manifest.development.slides
-    decided_by = what_decides_a_reference(slides, settings)
-    files = files_of_reference(slides, settings)
-    return _kept_reference(_path_of_reference(study), decided_by, files)
+    return _kept_reference(study)
 
 
 def _path_of_reference(study: Study) -> Path:
     return study.bags / "colour_reference.json"
 
 
-def _kept_reference(
-    path: Path, decided_by: str, files: "Mapping[str, str | None]"
-) -> "ColourReference | None":
+def _kept_reference(study: Study) -> "ColourReference | None":
     """Take the reference that is there, unless it is of other settings, slides or images."""
     from feature_extraction.colour import ColourReference
+    from feature_extraction.colour_sample import files_of_reference, what_decides_a_reference
 
+    path, settings = _path_of_reference(study), study.settings.extraction
+    slides = study.manifest.development.slides
     kept = read_json(path) if path.exists() else None
-    if not isinstance(kept, dict) or kept.get("decided_by") != decided_by:
+    if not isinstance(kept, dict) or not isinstance(before := kept.get("files"), dict):
         return None
-    before = kept.get("files")
-    if not isinstance(before, dict):
+    if kept.get("decided_by") != what_decides_a_reference(slides, settings):
         return None
+    files = files_of_reference(slides, settings)
     # Images that are archived once a model is made do not undo what was learnt from them.
     if any(now is not None and now != before.get(slide) for slide, now in files.items()):
         return None

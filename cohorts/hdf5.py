@@ -220,9 +220,16 @@ def read_rows(
         As `read_array`, and if it holds another number of values.
     """
     values = read_array(file, name, kinds, of)
+    refuse_other_length(file, name, values, of, rows)
+    return values
+
+
+def refuse_other_length(
+    file: h5py.File, name: str, values: NDArray[np.generic], of: Hdf5Format, rows: int
+) -> None:
+    """Refuse values that are not one for each of `rows` patches, with a `FileFormatError`."""
     if values.shape != (rows,):
         raise FileFormatError(f'{title(file, of)}: "{name}" {values.shape} for {rows} patches')
-    return values
 
 
 def dataset_of(file: h5py.File, name: str, of: Hdf5Format) -> h5py.Dataset:

@@ -30,10 +30,11 @@ def check_heaps(file: h5py.File) -> None:
     """
     width = file.id.get_create_plist().get_sizes()[1]
     path = Path(file.filename)
+    end = path.stat().st_size
     with path.open("rb") as raw:
-        for first, last in _gaps(_contiguous(file), path.stat().st_size):
+        for first, last in _gaps(_contiguous(file), end):
             for place in _places(raw, first, last):
-                _walk(raw, place, width)
+                _walk(_heap(raw, place, end, width), width)
 
 
 def _contiguous(file: h5py.File) -> list[tuple[int, int]]:
@@ -86,19 +87,22 @@ def _places(raw: io.BufferedReader, first: int, last: int) -> Iterator[int]:
         raw.seek(at)
 
 
-def _walk(raw: io.BufferedReader, place: int, width: int) -> None:
+def _heap(raw: io.BufferedReader, place: int, end: int, width: int) -> bytes:
     raw.seek(place)
-    size = int.from_bytes(raw.read(_HEADER)[8 : 8 + width], "little")
+    header = raw.read(_HEADER)
+    size = int.from_bytes(header[8 : 8 + width], "little")
+    if place + size > end:
+        raise ValueError("a heap ends beyond the file")
+    return header + raw.read(max(size - _HEADER, 0))
+
+
+def _walk(heap: bytes, width: int) -> None:
     at = _HEADER
-    while at + _HEADER <= size:
-        raw.seek(place + at)
-        header = raw.read(_HEADER)
-        if len(header) < _HEADER:
-            raise ValueError("a heap ends beyond the file")
-        number = int.from_bytes(header[:2], "little")
-        length = int.from_bytes(header[8 : 8 + width], "little")
+    while at + _HEADER <= len(heap):
+        number = int.from_bytes(heap[at : at + 2], "little")
+        length = int.from_bytes(heap[at + 8 : at + 8 + width], "little")
         # What is left over is object 0, and counts its header; others are padded to 8 bytes.
         needed = _HEADER + -(-length // 8) * 8 if number else length
-        if needed < _HEADER or at + needed > size:
+        if needed < _HEADER or at + needed > len(heap):
             raise ValueError(f"an object of a heap has a size of {length} bytes")
         at += needed

@@ -20,6 +20,7 @@ from cohorts.hdf5 import (
     opened,
     read_finite,
     read_whole_numbers,
+    refuse_other_length,
     title,
 )
 
@@ -199,7 +200,7 @@ def read_images(
     if "image_index" not in file:
         return None, images
     index = read_whole_numbers(file, f"{group}image_index", BAG)
-    _refuse_other_length(file, "image_index", index, rows)
+    refuse_other_length(file, f"{group}image_index", index, BAG, rows)
     if (index >= (len(images) or np.iinfo(np.int32).max)).any():
         raise FileFormatError(f"{title(file, BAG)}: image_index names none of its images")
     return index.astype(np.int32), images
@@ -223,17 +224,10 @@ def read_quality(file: h5py.File, group: str, rows: int) -> dict[str, NDArray[np
         raise FileFormatError(f'{title(file, BAG)}: "quality" is not a group')
     quality = {}
     for measure in holder["quality"]:
-        values = read_finite(file, f"{group}quality/{measure}", BAG).astype(np.float32)
-        _refuse_other_length(file, f"quality/{measure}", values, rows)
-        quality[measure] = values
+        name = f"{group}quality/{measure}"
+        quality[measure] = read_finite(file, name, BAG).astype(np.float32)
+        refuse_other_length(file, name, quality[measure], BAG, rows)
     return quality
-
-
-def _refuse_other_length(
-    file: h5py.File, name: str, values: NDArray[np.generic], rows: int
-) -> None:
-    if values.shape != (rows,):
-        raise FileFormatError(f'{title(file, BAG)}: "{name}" {values.shape} for {rows} patches')
 
 
 def attributes_of(holder: h5py.File | h5py.Dataset) -> dict[str, Attribute]:

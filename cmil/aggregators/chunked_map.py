@@ -1,8 +1,8 @@
 """A network applied to one instance after another, in memory that does not grow with the bag.
 
 Instances are read in chunks, straight from the precision they are stored in, so no second copy of
-a bag is made. What training keeps for the way back of a large bag is the projected instances, and
-not even those where they would take more than `KEPT_BYTES`; all else is computed a second time.
+a large bag is made. What training keeps of one for the way back is the projected instances, and not
+even those where they would take more than `KEPT_BYTES`; all else is computed a second time.
 
 `torch.utils.checkpoint`, chunk by chunk, would do the same but for the memory: what it leaves
 between two chunks keeps the allocator from using theirs again, which costs 200 MB.

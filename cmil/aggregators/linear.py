@@ -4,7 +4,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Map x weight^T + bias.
 
     `torch.nn.functional.linear` adds the bias within the product, which at a thousand rows takes
@@ -13,18 +13,18 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     Parameters
     ----------
     x, weight, bias
-        (..., D), (F, D) and (F,) or None, in one floating type unless autocast gives them one.
+        (..., D), (F, D) and (F,), in one floating type unless autocast gives them one.
 
     Returns
     -------
     (..., F)
     """
     product = functional.linear(x, weight)
-    return product if bias is None else product.add_(bias.to(product.dtype))
+    return product.add_(bias.to(product.dtype))
 
 
 class Linear(nn.Linear):
-    """`torch.nn.Linear` by the function above."""
+    """`torch.nn.Linear` by the function above, with a bias."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., D) to (..., F)."""
