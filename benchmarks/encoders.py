@@ -23,9 +23,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from feature_extraction import ExtractionSettings
 from feature_extraction.encoders import load_encoder
 from feature_extraction.encoders.architectures import build_architecture
+from feature_extraction.encoders.devices import native_precision
 from feature_extraction.encoders.presets import IMAGENET_MEAN, IMAGENET_STD
 from feature_extraction.encoders.probe import draw_probe, lowest_cosine
-from feature_extraction.encoders.torch_runtime import native_precision
 
 ENCODERS = ("timm:resnet50", "timm:mobilenetv3_large_100", "timm:vit_small_patch16_224")
 Embed = Callable[[NDArray[np.uint8]], NDArray[np.float32]]

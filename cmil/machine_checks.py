@@ -88,7 +88,7 @@ def processor() -> list[Check]:
     """Compare the threads of the encoder with the cores that this process is given."""
     import torch
 
-    from feature_extraction.rates import usable_cores
+    from feature_extraction.reading_ahead import usable_cores
 
     given, there, threads = usable_cores(), os.cpu_count() or 1, torch.get_num_threads()
     quota = _quota_of_container()
@@ -106,7 +106,7 @@ def accelerator() -> list[Check]:
     import torch
 
     from feature_extraction.encoders import best_device, describe_device
-    from feature_extraction.encoders.torch_runtime import native_precision
+    from feature_extraction.encoders.devices import native_precision
 
     device = best_device()
     precision = native_precision(device)

@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Lock
 from typing import Protocol
 
 from rich.console import Console
@@ -71,14 +72,16 @@ def progress(what: str, total: int) -> Iterator[Advance]:
 def _plain_lines(what: str, total: int) -> Advance:
     started = last = time.monotonic()
     done = 0
+    one_at_a_time = Lock()  # slides tell of themselves from threads of their own
 
     def advance(steps: int = 1, note: str = "") -> None:
         nonlocal done, last
-        done += steps
-        now = time.monotonic()
-        if now - last < _SECONDS_BETWEEN_LINES and not (steps and done == total):
-            return
-        last = now
+        with one_at_a_time:
+            done += steps
+            now = time.monotonic()
+            if now - last < _SECONDS_BETWEEN_LINES and not (steps and done == total):
+                return
+            last = now
         rate = done / max(now - started, 1e-9)
         left = f"{rate:.1f}/s, {(total - done) / rate:.0f} s left" if done else "just begun"
         say(f"{what}: {done}/{total}, {left} {note}".rstrip())

@@ -1,8 +1,7 @@
 """Embed one slide: read blocks of patches ahead of the encoder, and say what the bag will say."""
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from importlib.metadata import version
 
 import numpy as np
@@ -15,15 +14,12 @@ from feature_extraction.candidates import Candidates
 from feature_extraction.encoders import Encoder
 from feature_extraction.feature_spool import FeatureSpool
 from feature_extraction.geometry import Geometry
-from feature_extraction.patches import BlockReader, PatchBlock, Reading, block_readers
+from feature_extraction.patches import PatchBlock, Reading, block_readers
+from feature_extraction.reading_ahead import read_in_order, reading_ahead
 from feature_extraction.recipe import stated_of
 from feature_extraction.selection import REASONS, drop_reasons
 from feature_extraction.settings import ExtractionSettings
 from feature_extraction.sources import Source
-
-_READERS = 2
-# A field is read whole, and many times larger than a block of a slide.
-_BLOCKS_AHEAD, _FIELDS_AHEAD = 12, 4
 
 OnPatches = Callable[[int, int], None]
 """Told how many blocks of a slide are read, and of how many."""
@@ -68,12 +64,16 @@ def embed_slide(
         If the encoder gives no numbers.
     """
     blocks: list[PatchBlock] = []
-    several = len(source.names) > 1
-    ahead = _FIELDS_AHEAD if several and reading.settings.images == "fields" else _BLOCKS_AHEAD
-    with block_readers(slide, source, reading) as readers, ThreadPoolExecutor(_READERS) as pool:
-        read = _sampled(_read_ahead(readers, pool, ahead, on_patches), reading.settings)
-        on_gpu = encoder.device.type == "cuda"
-        batches = _batches(read, reading.settings.batch_size, blocks, filled=on_gpu)
+    on_gpu = encoder.device.type == "cuda"
+    fields = len(source.names) > 1 and reading.settings.images == "fields"
+    ahead = reading_ahead(on_gpu=on_gpu, fields=fields)
+    with (
+        block_readers(slide, source, reading) as readers,
+        closing(read_in_order(readers, ahead)) as read,
+    ):
+        told = _told(read, len(readers), on_patches)
+        wanted = _sampled(told, reading.settings)
+        batches = _batches(wanted, reading.settings.batch_size, blocks, filled=on_gpu)
         for vectors in encoder.stream(batches):
             if not np.isfinite(vectors).all():
                 raise EncoderError(
@@ -88,26 +88,11 @@ def embed_slide(
     return _described(slide, source, encoder, reading, blocks)
 
 
-def _read_ahead(
-    readers: Sequence[BlockReader], pool: ThreadPoolExecutor, ahead: int, on_patches: OnPatches
-) -> Iterator[PatchBlock]:
-    """Read blocks in parallel and in order, a bounded number ahead of the encoder."""
-    waiting: deque[Future[PatchBlock]] = deque()
-    done = 0
-    try:
-        for reader in readers:
-            waiting.append(pool.submit(reader))
-            if len(waiting) >= ahead:
-                yield waiting.popleft().result()
-                done += 1
-                on_patches(done, len(readers))
-        while waiting:
-            yield waiting.popleft().result()
-            done += 1
-            on_patches(done, len(readers))
-    finally:
-        for future in waiting:
-            future.cancel()
+def _told(blocks: Iterator[PatchBlock], of: int, on_patches: OnPatches) -> Iterator[PatchBlock]:
+    """Tell of each block once it is taken and done with."""
+    for number, block in enumerate(blocks, start=1):
+        yield block
+        on_patches(number, of)
 
 
 def _sampled(blocks: Iterator[PatchBlock], settings: ExtractionSettings) -> Iterator[PatchBlock]:

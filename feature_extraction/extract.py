@@ -1,13 +1,17 @@
 """The stage: every slide of a cohort becomes a bag; what fails is listed and stops nobody else."""
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from pathlib import Path
+from threading import Event
 
 from cohorts.manifest import Cohort, Slide
 from feature_extraction.encoders import load_encoder
 from feature_extraction.identity import SourceIdentity, images_of
+from feature_extraction.reading_ahead import slides_at_once
 from feature_extraction.slide_job import Extraction, SlideJob, extract_slide
 from feature_extraction.slide_lock import InWorkElsewhere
 from feature_extraction.slide_record import SlideOutcome, read_record, write_slide_table
@@ -102,7 +106,7 @@ def jobs_of(cohort: Cohort, shard: tuple[int, int] = (1, 1)) -> list[SlideJob]:
 
 
 def extract_here(on_patches: OnPatches = lambda _id, _done, _all: None) -> Engine:
-    """Give the engine of one process: slide by slide, in order.
+    """Give the engine of one process: slides in order, beside a GPU some of them at a time.
 
     A slide that another process is at is put off to the end, and then waited for.
     """
@@ -111,27 +115,58 @@ def extract_here(on_patches: OnPatches = lambda _id, _done, _all: None) -> Engin
         jobs: Sequence[SlideJob], extraction: Extraction
     ) -> Generator[SlideOutcome, None, None]:
         encoder = load_encoder(extraction.settings)
-        put_off = []
+        stopped = Event()
 
         def one(job: SlideJob, *, wait: bool) -> SlideOutcome:
-            slide_id = job.slide.slide_id
-            return extract_slide(
-                job,
-                encoder,
-                extraction,
-                wait=wait,
-                on_patches=lambda done, of: on_patches(slide_id, done, of),
-            )
+            def tell(done: int, of: int) -> None:
+                if stopped.is_set():
+                    raise _StoppedError
+                on_patches(job.slide.slide_id, done, of)
 
-        for job in jobs:
+            return extract_slide(job, encoder, extraction, wait=wait, on_patches=tell)
+
+        at_once = slides_at_once(on_gpu=encoder.device.type == "cuda")
+        put_off = []
+        with closing(_in_order(partial(one, wait=False), jobs, at_once)) as work:
             try:
-                yield one(job, wait=False)
-            except InWorkElsewhere:
-                put_off.append(job)
+                for job, outcome in work:
+                    try:
+                        yield outcome()
+                    except InWorkElsewhere:
+                        put_off.append(job)
+            finally:
+                stopped.set()
+        stopped.clear()
         for job in put_off:
             yield one(job, wait=True)
 
     return run
+
+
+class _StoppedError(Exception):
+    """The run was stopped while another thread was at a slide."""
+
+
+def _in_order(
+    work: Callable[[SlideJob], SlideOutcome], jobs: Sequence[SlideJob], at_once: int
+) -> Generator[tuple[SlideJob, Callable[[], SlideOutcome]], None, None]:
+    """Give each job and what waits for its outcome, while the next ones are worked at."""
+    if at_once == 1:  # in this very thread, where Ctrl-C ends it at any place
+        yield from ((job, partial(work, job)) for job in jobs)
+        return
+    waiting: deque[tuple[SlideJob, Future[SlideOutcome]]] = deque()
+    with ThreadPoolExecutor(at_once, thread_name_prefix="slide") as pool:
+        try:
+            for job in jobs:
+                waiting.append((job, pool.submit(work, job)))
+                if len(waiting) > at_once:
+                    first, outcome = waiting.popleft()
+                    yield first, outcome.result
+            for first, outcome in waiting:
+                yield first, outcome.result
+        finally:
+            for _, outcome in waiting:
+                outcome.cancel()
 
 
 def shared_images(slides: Sequence[Slide], out: Path) -> list[str]:

@@ -30,7 +30,8 @@ from feature_extraction.identity import doubles, identify
 from feature_extraction.patch_count import count_patches, spread_over
 from feature_extraction.patches import Reading, block_readers
 from feature_extraction.quality import MEASURES
-from feature_extraction.rates import Rates, time_encoder, time_reading, usable_cores
+from feature_extraction.rates import Rates, time_encoder, time_reading
+from feature_extraction.reading_ahead import usable_cores
 from feature_extraction.recipe import attributes_if_any, made_by, rule_text
 from feature_extraction.refilter import refuse_if_none_is_kept, under_rule
 from feature_extraction.selection import PatchRule, drop_reasons
@@ -284,12 +285,13 @@ def _timed(
     """Time reading and embedding; a slide whose patches cannot be read will fail after all."""
     settings, looked = extraction.settings, list(looked)
     to_make = [position for position, found in enumerate(looked) if found.patches]
+    on_gpu = encoder.device.type == "cuda"
     read, kept, seconds = 0, 0, 0.0
     for choice in spread_over(len(to_make), _TIMED_SLIDES):
         position = to_make[choice]
         slide = jobs[position].slide
         try:
-            passed, took = _read_some(slide, extraction)
+            passed, took = _read_some(slide, extraction, on_gpu=on_gpu)
         except FAILURES as error:
             looked[position] = _failing(slide, error)
             continue
@@ -300,10 +302,12 @@ def _timed(
         looked = [replace(found, patches=min(found.patches, most)) for found in looked]
     embedding = time_encoder(encoder, settings.patch_px, settings.batch_size)
     reading = read / seconds if read else None
-    return looked, Rates(embedding, reading, encoder.device.type == "cuda", usable_cores())
+    return looked, Rates(embedding, reading, on_gpu, usable_cores())
 
 
-def _read_some(slide: Slide, extraction: Extraction) -> tuple[NDArray[np.bool_], float]:
+def _read_some(
+    slide: Slide, extraction: Extraction, *, on_gpu: bool
+) -> tuple[NDArray[np.bool_], float]:
     """Read blocks from the middle of a slide: which patches the rule keeps, and the seconds."""
     settings = extraction.settings
     source = open_source(slide, icc=settings.icc)
@@ -316,6 +320,6 @@ def _read_some(slide: Slide, extraction: Extraction) -> tuple[NDArray[np.bool_],
         reading = replace(reading, normalise=normaliser(colour, reference))
     with block_readers(slide, source, reading) as readers:
         middle = max(0, (len(readers) - _TIMED_BLOCKS) // 2)
-        blocks, seconds = time_reading(readers[middle : middle + _TIMED_BLOCKS])
+        blocks, seconds = time_reading(readers[middle : middle + _TIMED_BLOCKS], on_gpu=on_gpu)
     kept = [drop_reasons(block.quality, settings.rule) == 0 for block in blocks]
     return np.concatenate(kept), seconds

@@ -1,6 +1,5 @@
 """How fast this machine reads and embeds patches, by timing a few."""
 
-import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,9 +10,8 @@ import numpy as np
 from feature_extraction.encoders import Encoder
 from feature_extraction.encoders.probe import draw_probe
 from feature_extraction.patches import BlockReader, PatchBlock
+from feature_extraction.reading_ahead import reading_threads
 
-# As extraction reads.
-_READERS = 2
 _SECONDS = 1.0
 _FIRST_PATCHES = 8
 _MOST_BATCHES = 64
@@ -50,7 +48,7 @@ class Rates:
             return self.embedding
         if self.on_gpu:
             return min(self.embedding, self.reading)
-        share = min(1.0, _READERS / self.cores)
+        share = min(1.0, reading_threads(on_gpu=False) / self.cores)
         return min(self.reading, 1 / (1 / self.embedding + share / self.reading))
 
     def to_json(self) -> dict[str, float | None]:
@@ -75,7 +73,7 @@ def time_encoder(encoder: Encoder, patch_px: int, batch_size: int) -> float:
         count *= 2
 
 
-def time_reading(readers: Sequence[BlockReader]) -> tuple[list[PatchBlock], float]:
+def time_reading(readers: Sequence[BlockReader], *, on_gpu: bool) -> tuple[list[PatchBlock], float]:
     """Read blocks as extraction does; give them without their pixels, and the seconds it took.
 
     Raises
@@ -88,16 +86,6 @@ def time_reading(readers: Sequence[BlockReader]) -> tuple[list[PatchBlock], floa
         return reader().without_pixels()
 
     started = time.perf_counter()
-    with ThreadPoolExecutor(_READERS) as pool:
+    with ThreadPoolExecutor(reading_threads(on_gpu=on_gpu)) as pool:
         blocks = list(pool.map(read, readers))
     return blocks, time.perf_counter() - started
-
-
-def usable_cores() -> int:
-    """Count the cores that this process may use; Slurm and `taskset` give it fewer than there are.
-
-    A quota of the container, in which cores are shared by time, is not seen here.
-    """
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -16,8 +16,8 @@ from cohorts.manifest import Slide
 from cohorts.ray_cluster import cluster
 from cohorts.ray_crew import TRIES, Crew, Role, WorkerDied
 from feature_extraction.extract import Engine
-from feature_extraction.rates import usable_cores
 from feature_extraction.ray_worker import Worker, proof_of
+from feature_extraction.reading_ahead import usable_cores
 from feature_extraction.slide_job import Extraction, SlideJob, give_up
 from feature_extraction.slide_lock import InWorkElsewhere
 from feature_extraction.slide_record import SlideOutcome

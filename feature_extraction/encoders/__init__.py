@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from feature_extraction.encoders.presets import EncoderFacts, known_encoders
 
 if TYPE_CHECKING:
+    from feature_extraction.encoders.devices import best_device, describe_device
     from feature_extraction.encoders.encoder import Encoder
     from feature_extraction.encoders.registry import load_encoder
-    from feature_extraction.encoders.torch_runtime import best_device, describe_device
 
 __all__ = [
     "Encoder",
@@ -23,8 +23,8 @@ __all__ = [
 
 _NEEDS_TORCH = {
     "Encoder": "encoder",
-    "best_device": "torch_runtime",
-    "describe_device": "torch_runtime",
+    "best_device": "devices",
+    "describe_device": "devices",
     "load_encoder": "registry",
 }
 

@@ -6,6 +6,8 @@ import torch
 
 from cohorts.errors import EncoderError
 from feature_extraction.encoders import openvino_runtime
+from feature_extraction.encoders.cuda_runtime import CudaRuntime
+from feature_extraction.encoders.devices import best_device, native_precision
 from feature_extraction.encoders.openvino_runtime import OpenVinoRuntime
 from feature_extraction.encoders.probe import (
     cosine_to_expect,
@@ -21,7 +23,7 @@ from feature_extraction.encoders.runtime import (
     Runtime,
     Vectors,
 )
-from feature_extraction.encoders.torch_runtime import TorchRuntime, best_device, native_precision
+from feature_extraction.encoders.torch_runtime import TorchRuntime
 from feature_extraction.settings import ExtractionSettings
 
 LEAST_COSINE = 0.98
@@ -74,7 +76,7 @@ def choose_runtime(network: OnPixels, settings: ExtractionSettings, input_px: in
     for candidate in candidates:
         last = candidate == candidates[-1]
         try:
-            runtime = _make(network, candidate, device, probe)
+            runtime = _make(network, candidate, device, settings, probe)
         except EncoderError as error:
             if last:
                 raise
@@ -131,11 +133,37 @@ def _candidates(settings: ExtractionSettings, device: torch.device) -> list[Cand
     return [(backend, precision) for precision in precisions for backend in backends]
 
 
-def _make(network: OnPixels, candidate: Candidate, device: torch.device, probe: Pixels) -> Runtime:
+def _make(
+    network: OnPixels,
+    candidate: Candidate,
+    device: torch.device,
+    settings: ExtractionSettings,
+    probe: Pixels,
+) -> Runtime:
     backend, precision = candidate
     if backend == "openvino":
         return OpenVinoRuntime(network, precision, probe[:2])
-    return TorchRuntime(network, precision, device, probe[:2])
+    return torch_on(device, network, precision, settings, probe[:2])
+
+
+def torch_on(
+    device: torch.device,
+    network: OnPixels,
+    precision: Precision,
+    settings: ExtractionSettings,
+    example: Pixels,
+) -> Runtime:
+    """Make a network ready in torch; `example` is (B, H, W, 3) patches as it will be given.
+
+    Raises
+    ------
+    EncoderError
+        If it does not fit into the GPU's memory.
+    """
+    if device.type == "cuda":
+        size, side = settings.batch_size, example.shape[1]
+        return CudaRuntime(network, precision, device, batch_size=size, side=side)
+    return TorchRuntime(network, precision, example)
 
 
 def _exact(network: OnPixels, probe: Pixels, device: torch.device) -> Vectors:

@@ -14,11 +14,11 @@ from torch import nn
 from cohorts.errors import EncoderError
 from cohorts.files import digest_of
 from feature_extraction.encoders.architectures import Architecture, build_architecture
-from feature_extraction.encoders.choice import Chosen, choose_runtime
+from feature_extraction.encoders.choice import Chosen, choose_runtime, torch_on
+from feature_extraction.encoders.devices import best_device, compute_float32_in_full
 from feature_extraction.encoders.encoder import Encoder
 from feature_extraction.encoders.presets import STAIN_FILTERS
 from feature_extraction.encoders.runtime import OnPixels, Pixels
-from feature_extraction.encoders.torch_runtime import TorchRuntime, best_device
 from feature_extraction.encoders.weights import load_weights
 from feature_extraction.settings import ExtractionSettings
 
@@ -43,6 +43,7 @@ def load_encoder(settings: ExtractionSettings) -> Encoder:
         raise EncoderError(
             f'encoder "{settings.encoder}" is untrained but weights are given; drop one'
         )
+    compute_float32_in_full()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_UNTRAINED_SEED)
         architecture = build_architecture(
@@ -79,7 +80,8 @@ def _chosen(network: OnPixels, settings: ExtractionSettings, input_px: int) -> C
     if settings.encoder != STAIN_FILTERS.name:
         return choose_runtime(network, settings, input_px)
     # Absorbance differences of a percent count, and there is little to compute.
-    return Chosen(TorchRuntime(network, "float32", best_device(), _blank(input_px)), None, ())
+    runtime = torch_on(best_device(), network, "float32", settings, _blank(input_px))
+    return Chosen(runtime, None, ())
 
 
 def _blank(side: int) -> Pixels:

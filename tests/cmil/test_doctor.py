@@ -130,7 +130,7 @@ def test_locks_that_cannot_be_had_are_a_problem(tmp_path: Path, monkeypatch) -> 
 
 
 def test_too_many_threads_are_a_warning(monkeypatch) -> None:
-    monkeypatch.setattr("feature_extraction.rates.usable_cores", lambda: 3)
+    monkeypatch.setattr("feature_extraction.reading_ahead.usable_cores", lambda: 3)
     monkeypatch.setattr("torch.get_num_threads", lambda: 64)
     (check,) = machine_checks.processor()
     assert check.state == "warning"

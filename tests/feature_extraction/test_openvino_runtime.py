@@ -59,7 +59,7 @@ def test_nothing_is_reported_to_intel(runtime: OpenVinoRuntime) -> None:
 
 def test_a_network_that_torch_was_tried_with_first_gives_the_same(exact: np.ndarray) -> None:
     tried = network()
-    TorchRuntime(tried, "float32", torch.device("cpu"), PATCHES[:2])
+    TorchRuntime(tried, "float32", PATCHES[:2])
     vectors = OpenVinoRuntime(tried, "float32", PATCHES[:2]).start(PATCHES)()
     np.testing.assert_allclose(vectors, exact, rtol=1e-3, atol=1e-4)
 

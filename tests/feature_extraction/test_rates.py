@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feature_extraction.encoders import Encoder
-from feature_extraction.rates import Rates, time_encoder, usable_cores
+from feature_extraction.rates import Rates, time_encoder
+from feature_extraction.reading_ahead import usable_cores
 
 rate = st.floats(1e-3, 1e6)
 

@@ -3,9 +3,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from feature_extraction.encoders.devices import native_precision
 from feature_extraction.encoders.probe import draw_probe
 from feature_extraction.encoders.runtime import OnPixels, Precision
-from feature_extraction.encoders.torch_runtime import TorchRuntime, native_precision
+from feature_extraction.encoders.torch_runtime import TorchRuntime
 
 CPU = torch.device("cpu")
 MEAN, STD = (0.7, 0.6, 0.5), (0.1, 0.2, 0.3)
@@ -39,7 +40,7 @@ class BySize(Convolutional):
 
 
 def made(network: nn.Module, precision: Precision = "float32") -> TorchRuntime:
-    return TorchRuntime(OnPixels(network, MEAN, STD), precision, CPU, PATCHES[:2])
+    return TorchRuntime(OnPixels(network, MEAN, STD), precision, PATCHES[:2])
 
 
 def expected(network: nn.Module) -> np.ndarray:
