@@ -218,7 +218,7 @@ def cohort(folder: Path, arguments: argparse.Namespace) -> pd.DataFrame:
         settings = settings_of(f"untrained:timm:{name}", batch_size=arguments.batch)
         encoder = load_encoder(settings)
         with MonkeyPatch.context() as patched:  # it is loaded once, not for each turn
-            patched.setattr("feature_extraction.extract.load_encoder", lambda _: encoder)
+            patched.setattr("feature_extraction.extract.load_encoder", lambda _, made=encoder: made)
             measured = [
                 cohort_turn(listed, encoder, settings, folder / f"{name}-{turn}")
                 for turn in range(arguments.pairs + 1)
