@@ -1,4 +1,4 @@
-"""Several slides at a time in one process, as beside a GPU: the same bags, and it can be stopped."""
+"""Several slides at a time in one process, as beside a GPU: the same bags, and it can stop."""
 
 from contextlib import closing
 from pathlib import Path
