@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 TABLE = "comparison.csv"
 BASELINES = "baselines.csv"
+PICTURE = "comparison.svg"
 
 
 def compare_models(study: Study, machines: Machines = HERE) -> pd.DataFrame:
@@ -29,7 +30,7 @@ def compare_models(study: Study, machines: Machines = HERE) -> pd.DataFrame:
 
     Returns
     -------
-    The table of `cmil.comparison.compare`, which is also written to `comparison/`.
+    The table of `cmil.comparison.compare`, which is also written to `comparison/`, with a picture.
 
     Raises
     ------
@@ -64,13 +65,14 @@ def compare_models(study: Study, machines: Machines = HERE) -> pd.DataFrame:
     if stage.is_done():
         say("compare: up to date")
         return read_comparison(folder)
-    with stage.recorded(lambda: [folder / TABLE, folder / BASELINES]):
+    with stage.recorded(lambda: [folder / name for name in (TABLE, BASELINES, PICTURE)]):
         baselines = _baselines(study, cohort, bundle)
         write_text(folder / BASELINES, baselines.to_csv(index=False))
         theirs = {str(name): read_predictions(o.predictions) for name, o in others.items()}
         seed = np.random.SeedSequence(study.settings.seed)
         table = _compared(predictions, bundle.facts.mil.aggregator, theirs, baselines, seed)
         write_text(folder / TABLE, table.to_csv(index=False))
+        write_text(folder / PICTURE, _picture(table))
     say(f"compare: {table['model'].nunique()} models, baselines among them")
     return table
 
@@ -123,3 +125,13 @@ def _compared(
     ]
     columns = [*baselines.columns, "role", "model_digest"]
     return compare(pd.concat([table[columns] for table in tables], ignore_index=True), seed)
+
+
+def _picture(table: pd.DataFrame) -> str:
+    from cmil.comparison.figures import compared_points, comparison_figure
+    from cmil.figures import inline_svg
+
+    figure = comparison_figure(compared_points(table))
+    figure.supxlabel("Research use only", x=0.99, ha="right", fontsize=7)
+    said = "AUC of each model, and how much more the study's model has, with 95% intervals"
+    return str(inline_svg(figure, said))

@@ -1,6 +1,7 @@
 """A study's comparison: same folds, files that stay true, and nothing of the model's changes."""
 
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
@@ -71,6 +72,13 @@ def test_table_holds_model_others_and_baselines(compared: Study) -> None:
     scores = pd.read_csv(compared.out / "comparison" / "baselines.csv")
     unseen = scores[(scores["model"] == CENTRE) & (scores["split"] == "external")]
     assert set(unseen["score"]) == {0.5}
+
+
+def test_the_picture_names_every_model(compared: Study) -> None:
+    drawn = ElementTree.parse(compared.out / "comparison" / "comparison.svg")  # noqa: S314 our own
+    words = {"".join(text.itertext()) for text in drawn.iter("{http://www.w3.org/2000/svg}text")}
+    table = read_comparison(compared.out / "comparison")
+    assert set(table["model"]) | {"Research use only"} <= words
 
 
 def test_compared_again_nothing_is_done_again(
