@@ -19,7 +19,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from cmil.aggregators import Aggregator, build_aggregator
+from cmil.aggregators import Aggregator, BagModel, build_aggregator
+from cmil.histograms.fitting import fit_histogram_model
 from cmil.histograms.settings import MEMBERS
 from cmil.settings import AggregatorName, MilSettings
 from cmil.training.fitting import padded
@@ -35,6 +36,9 @@ _LEARNING_RATE = 1e-3
 _LEARNT = 0.6
 
 Build = Callable[[int, int], Aggregator]
+Fit = Callable[[Sequence[Tensor], NDArray[np.int64], np.random.Generator, int], BagModel]
+"""Fits to bags and their labels, with what it draws from and, where there are any, epochs."""
+
 Draw = Callable[[np.random.Generator, bool, bool], list[NDArray[np.float64]]]
 Verdict = Literal["passes", "fails", "learns nothing"]
 
@@ -64,7 +68,7 @@ class AssumptionResult:
 
 def check_assumptions(
     name: str,
-    build: Build,
+    fit: Fit,
     seed: np.random.SeedSequence,
     *,
     bags: int = BAGS,
@@ -74,8 +78,8 @@ def check_assumptions(
 
     Parameters
     ----------
-    build
-        Makes an untrained one, from the length of embeddings and the number of outputs.
+    fit
+        Trains one, as `fit_network` or `fit_histograms` does.
     seed
         Of bags, initial weights, dropout and order; the global generators are left as they were.
     bags
@@ -91,7 +95,7 @@ def check_assumptions(
             [_bag(draw, rng, bool(label), in_training) for label in labels]
             for in_training in (True, False)
         )
-        model = _fitted(build, training, labels, rng, epochs)
+        model = fit(training, labels, rng, epochs)
         training_auc, test_auc = (
             auc_delong([model.score(bag).logit for bag in drawn], labels).value
             for drawn in (training, testing)
@@ -100,7 +104,7 @@ def check_assumptions(
     return results
 
 
-def aggregator_builds(name: str | None) -> Mapping[str, Build]:
+def aggregators_to_test(name: str | None) -> Mapping[str, Fit]:
     """Find the aggregators to test: one of ours, a user's `module:Class`, or without a name all.
 
     A user's class is looked for in the current folder too, and takes the length of embeddings and
@@ -111,17 +115,17 @@ def aggregator_builds(name: str | None) -> Mapping[str, Build]:
     SettingsError
         If there is no such aggregator, or it is not one.
     """
-    ours = [name for name in get_args(AggregatorName) if name not in MEMBERS]
+    ours = get_args(AggregatorName)
     if name is None:
-        return {one: partial(_build_ours, one) for one in ours}
+        return {one: _fit_ours(one) for one in ours}
     if ":" in name:
-        return {name: _users_class(name)}
+        return {name: partial(fit_network, _users_class(name))}
     if name not in ours:
         raise SettingsError(
             f'no aggregator is called "{name}"; there are {", ".join(ours)}; name your own as '
             "module:Class"
         )
-    return {name: partial(_build_ours, name)}
+    return {name: _fit_ours(name)}
 
 
 def results_text(results: Sequence[AssumptionResult]) -> str:
@@ -225,13 +229,14 @@ def _bag(draw: Draw, rng: np.random.Generator, positive: bool, training: bool) -
     return torch.from_numpy(instances.astype(np.float32))
 
 
-def _fitted(
+def fit_network(
     build: Build,
     bags: Sequence[Tensor],
     labels: NDArray[np.int64],
     rng: np.random.Generator,
     epochs: int,
 ) -> Aggregator:
+    """Train a network that `build` makes from the length of embeddings and number of outputs."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(int(rng.integers(2**63)))
         model = build(DIMENSION, 1)
@@ -251,6 +256,25 @@ def _fitted(
                 loss.backward()
                 optimiser.step()
     return model.eval()
+
+
+def fit_histograms(
+    name: str,
+    bags: Sequence[Tensor],
+    labels: NDArray[np.int64],
+    rng: np.random.Generator,
+    _epochs: int,
+) -> BagModel:
+    """Fit a member of the cMIL family by its default settings; it has no epochs."""
+    settings = MilSettings.model_validate({"aggregator": name})
+    seed = np.random.SeedSequence(int(rng.integers(2**63)))
+    return fit_histogram_model(bags, labels, settings, seed)
+
+
+def _fit_ours(name: str) -> Fit:
+    if name in MEMBERS:
+        return partial(fit_histograms, name)
+    return partial(fit_network, partial(_build_ours, name))
 
 
 def _build_ours(name: str, dimension: int, outputs: int) -> Aggregator:

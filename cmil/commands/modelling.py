@@ -136,7 +136,7 @@ def check_aggregator(
     import numpy as np
 
     from cmil.assumption_tests import (
-        aggregator_builds,
+        aggregators_to_test,
         check_assumptions,
         results_json,
         results_text,
@@ -145,7 +145,7 @@ def check_aggregator(
     use_threads(threads)
     results = [
         result
-        for name, build in aggregator_builds(aggregator).items()
-        for result in check_assumptions(name, build, np.random.SeedSequence(seed))
+        for name, fit in aggregators_to_test(aggregator).items()
+        for result in check_assumptions(name, fit, np.random.SeedSequence(seed))
     ]
     print(json.dumps(results_json(results)) if as_json else results_text(results))
