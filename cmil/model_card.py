@@ -4,11 +4,18 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cmil.bundle import ModelBundle
+from cmil.histograms.settings import MEMBERS
 from cohorts.files import write_text
 from survival.print_numbers import estimate_text
 
 CARD = "MODEL_CARD.md"
 RESEARCH_USE_ONLY = "Not a medical device; no decision on a patient may rest on it."
+
+# The classifier is fitted anew from them wherever the bundle is read.
+_PATIENTS_INSIDE = """
+The weights hold, without names, what was counted of each training patient, and the label or the
+time and event. Pass the file on as you may pass on these.
+"""
 
 
 def learnt_by(bundle: ModelBundle) -> str:
@@ -65,7 +72,7 @@ It serves bags of this encoder and preprocessing only:
 
 Out-of-fold numbers describe patients of the centres above. How it does elsewhere, only external
 validation tells.
-""",
+{_PATIENTS_INSIDE if bundle.facts.mil.aggregator in MEMBERS else ""}""",
     )
 
 

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -137,3 +138,9 @@ def test_model_card_says_what_the_facts_say(
     assert "| centres | Lund, Oslo |" in card
     assert "| encoder | timm:resnet18 |" in card
     assert "Research use only" in card
+    assert "training patient" not in card
+    mil = bundle.facts.mil.model_copy(update={"aggregator": "codebook"})
+    facts = bundle.facts.model_copy(update={"mil": mil})
+    write_model_card(replace(bundle, facts=facts), tmp_path)
+    said = (tmp_path / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert "what was counted of each training patient" in said
