@@ -7,6 +7,7 @@ round in the test bags. Whoever learnt the sign orders them the wrong way, with 
 """
 
 import importlib
+import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -40,7 +41,7 @@ Fit = Callable[[Sequence[Tensor], NDArray[np.int64], np.random.Generator, int], 
 """Fits to bags and their labels, with what it draws from and, where there are any, epochs."""
 
 Draw = Callable[[np.random.Generator, bool, bool], list[NDArray[np.float64]]]
-Verdict = Literal["passes", "fails", "learns nothing"]
+Verdict = Literal["passes", "fails", "learns nothing", "gives no numbers"]
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,8 @@ class AssumptionResult:
     Attributes
     ----------
     training_auc, test_auc
-        Of bags the model was trained on, and of those in which the false sign is turned round.
+        Of bags the model was trained on, and of those in which the false sign is turned round; NaN
+        where a logit is no finite number.
     """
 
     aggregator: str
@@ -60,7 +62,9 @@ class AssumptionResult:
 
     @property
     def verdict(self) -> Verdict:
-        """Failed is who learnt, and orders the test bags the wrong way."""
+        """Failed is who learnt, and orders the test bags the wrong way, or cannot order bags."""
+        if math.isnan(self.training_auc) or math.isnan(self.test_auc):
+            return "gives no numbers"
         if self.training_auc < _LEARNT:
             return "learns nothing"
         return "fails" if self.test_auc < 0.5 else "passes"
@@ -97,8 +101,7 @@ def check_assumptions(
         )
         model = fit(training, labels, rng, epochs)
         training_auc, test_auc = (
-            auc_delong([model.score(bag).logit for bag in drawn], labels).value
-            for drawn in (training, testing)
+            _auc([model.score(bag).logit for bag in drawn], labels) for drawn in (training, testing)
         )
         results.append(AssumptionResult(name, test, training_auc, test_auc))
     return results
@@ -142,14 +145,14 @@ def results_text(results: Sequence[AssumptionResult]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def results_json(results: Sequence[AssumptionResult]) -> list[dict[str, str | float]]:
-    """Say the same for machines."""
+def results_json(results: Sequence[AssumptionResult]) -> list[dict[str, str | float | None]]:
+    """Say the same for machines; None is an AUC of logits that are no numbers."""
     return [
         {
             "aggregator": one.aggregator,
             "test": one.test,
-            "training_auc": one.training_auc,
-            "test_auc": one.test_auc,
+            "training_auc": None if math.isnan(one.training_auc) else one.training_auc,
+            "test_auc": None if math.isnan(one.test_auc) else one.test_auc,
             "verdict": one.verdict,
         }
         for one in results
@@ -227,6 +230,10 @@ def _bag(draw: Draw, rng: np.random.Generator, positive: bool, training: bool) -
     # In no order, or an aggregator that looks at order would find the poison by its place.
     instances = rng.permutation(np.concatenate(draw(rng, positive, training)))
     return torch.from_numpy(instances.astype(np.float32))
+
+
+def _auc(logits: Sequence[float], labels: NDArray[np.int64]) -> float:
+    return auc_delong(logits, labels).value if np.isfinite(logits).all() else math.nan
 
 
 def fit_network(

@@ -130,7 +130,10 @@ def check_aggregator(
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:
-    """Test whether an aggregator respects the assumption of multiple-instance learning."""
+    """Test whether an aggregator respects the assumption of multiple-instance learning.
+
+    The exit code is 1 if one gives no numbers.
+    """
     import json
 
     import numpy as np
@@ -149,3 +152,5 @@ def check_aggregator(
         for result in check_assumptions(name, fit, np.random.SeedSequence(seed))
     ]
     print(json.dumps(results_json(results)) if as_json else results_text(results))
+    if any(result.verdict == "gives no numbers" for result in results):
+        raise typer.Exit(1)

@@ -106,6 +106,32 @@ def test_verdicts_are_those_of_the_paper() -> None:
     assert table.splitlines()[1].split() == ["a", "two", "concepts", "1.000", "0.250", "fails"]
 
 
+class Numberless(Naive):
+    """Orders no bags, once trained."""
+
+    def forward(self, instances: Tensor, mask: Tensor) -> Aggregation:
+        logits = super().forward(instances, mask).logits
+        return Aggregation(logits if self.training else logits * torch.nan, None, None)
+
+
+def test_who_gives_no_numbers_never_passes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = check_assumptions("numberless", Numberless, SEED, bags=20, epochs=1)
+    assert [one.verdict for one in results] == ["gives no numbers"] * len(TESTS)
+    assert AssumptionResult("a", "t", 0.5, float("nan")).verdict == "gives no numbers"
+    monkeypatch.setattr(assumption_tests, "check_assumptions", lambda *_: results)
+    for options in ([], ["--json"]):
+        monkeypatch.setattr(sys, "argv", ["cmil", "check-aggregator", "max", *options])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code == 1
+        said = capsys.readouterr().out
+        assert said.count("gives no numbers") == len(TESTS)
+        assert "passes" not in said
+        assert "NaN" not in said
+
+
 def test_all_of_ours_are_tested_without_a_name() -> None:
     assert tuple(aggregators_to_test(None)) == get_args(AggregatorName)
 
