@@ -6,13 +6,10 @@ sign that a bag is negative beside the true reason for which a bag is positive, 
 round in the test bags. Whoever learnt the sign orders them the wrong way, with an AUC below 0.5.
 """
 
-import importlib
 import math
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
@@ -25,6 +22,7 @@ from cmil.histograms.fitting import fit_histogram_model
 from cmil.histograms.settings import MEMBERS
 from cmil.settings import AggregatorName, MilSettings
 from cmil.training.fitting import padded
+from cmil.users_aggregator import Build, users_aggregator
 from cmil.validation.discrimination import auc_delong
 from cohorts.errors import SettingsError
 
@@ -36,7 +34,6 @@ _LEARNING_RATE = 1e-3
 # What a model that has learnt nothing may reach by chance.
 _LEARNT = 0.6
 
-Build = Callable[[int, int], Aggregator]
 Fit = Callable[[Sequence[Tensor], NDArray[np.int64], np.random.Generator, int], BagModel]
 """Fits to bags and their labels, with what it draws from and, where there are any, epochs."""
 
@@ -122,7 +119,7 @@ def aggregators_to_test(name: str | None) -> Mapping[str, Fit]:
     if name is None:
         return {one: _fit_ours(one) for one in ours}
     if ":" in name:
-        return {name: partial(fit_network, _users_class(name))}
+        return {name: partial(fit_network, users_aggregator(name))}
     if name not in ours:
         raise SettingsError(
             f'no aggregator is called "{name}"; there are {", ".join(ours)}; name your own as '
@@ -286,25 +283,3 @@ def _fit_ours(name: str) -> Fit:
 
 def _build_ours(name: str, dimension: int, outputs: int) -> Aggregator:
     return build_aggregator(MilSettings.model_validate({"aggregator": name}), dimension, outputs)
-
-
-def _users_class(name: str) -> Build:
-    module_name, _, class_name = name.partition(":")
-    here = str(Path.cwd())
-    sys.path.insert(0, here)
-    try:
-        module = importlib.import_module(module_name)
-    except (ImportError, ValueError) as error:
-        raise SettingsError(
-            f'"{name}": module "{module_name}" cannot be imported from {here} ({error})'
-        ) from error
-    finally:
-        sys.path.remove(here)
-    found = getattr(module, class_name, None)
-    if not (isinstance(found, type) and issubclass(found, Aggregator)):
-        raise SettingsError(
-            f'"{name}": {module_name} has no class "{class_name}" derived from '
-            "cmil.aggregators.Aggregator"
-        )
-    build: Build = found
-    return build
