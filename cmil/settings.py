@@ -85,7 +85,7 @@ class MilSettings(BaseModel):
     balance: Literal["loss", "sampling", "none"] = Field(
         "loss", description="how rare classes are made to count as much as frequent ones"
     )
-    layers: tuple[int, ...] = Field(
+    layers: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         (), description="widths of fully connected layers before that of `hidden`"
     )
     hidden: int = Field(128, ge=1, description="width an embedding is projected to")

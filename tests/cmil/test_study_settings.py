@@ -154,6 +154,21 @@ def test_value_of_the_wrong_kind_is_shown(read: Read, text: str, named: str) -> 
     assert "(it is " in line
 
 
+@pytest.mark.parametrize(
+    ("mil", "said"),
+    [
+        ("layers = [-4]", "mil.layers.0: Input should be greater than or equal to 1 (it is -4)"),
+        ("layers = [8, 0]", "mil.layers.1: Input should be greater than or equal to 1 (it is 0)"),
+        (
+            "search.layers = [[8], [0]]",
+            "mil: search.layers: [0]: Input should be greater than or equal to 1",
+        ),
+    ],
+)
+def test_layer_has_a_width_of_one_at_least(read: Read, mil: str, said: str) -> None:
+    assert refusal(read, f"{LEAST}[mil]\n{mil}\n") == [f"study.toml: {said}"]
+
+
 def test_settings_that_contradict_each_other_are_explained(read: Read) -> None:
     (line,) = refusal(read, LEAST + "mean = [0.5, 0.5, 0.5]\n")
     assert line == "study.toml: extraction: mean and std belong together; give both or neither"
