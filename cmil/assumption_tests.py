@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from cmil.aggregators import Aggregator, BagModel, build_aggregator
 from cmil.histograms.fitting import fit_histogram_model
 from cmil.histograms.settings import MEMBERS
+from cmil.nearest_name import nearest_name
 from cmil.settings import AggregatorName, MilSettings
 from cmil.training.fitting import padded
 from cmil.users_aggregator import Build, users_aggregator
@@ -121,9 +122,11 @@ def aggregators_to_test(name: str | None) -> Mapping[str, Fit]:
     if ":" in name:
         return {name: partial(fit_network, users_aggregator(name))}
     if name not in ours:
+        close = nearest_name(name, ours, cutoff=0.6)
+        hint = f'; did you mean "{close}"?' if close else ""
         raise SettingsError(
             f'no aggregator is called "{name}"; there are {", ".join(ours)}; name your own as '
-            "module:Class"
+            f"module:Class{hint}"
         )
     return {name: _fit_ours(name)}
 

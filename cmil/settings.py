@@ -8,12 +8,14 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidatorFunctionWrapHandler,
     field_validator,
     model_validator,
 )
 from pydantic_core.core_schema import ValidationInfo
 
 from cmil.histograms.settings import MEMBERS, HistogramSettings
+from cmil.nearest_name import nearest_name
 
 # These say what is learnt and on whom it is tried, not how well.
 _NOT_SEARCHED = frozenset(
@@ -122,6 +124,30 @@ class MilSettings(BaseModel):
         "youden", description="score to decision, chosen on out-of-fold scores"
     )
 
+    @field_validator("top_k", mode="wrap")
+    @classmethod
+    def _a_number_or_a_share(
+        cls, given: object, validate: ValidatorFunctionWrapHandler
+    ) -> int | float:
+        try:
+            top_k: int | float = validate(given)
+        except ValidationError as error:
+            raise ValueError(
+                "needs a whole number of instances, 1 or more, or a share of the bag, above 0 and "
+                "below 1"
+            ) from error
+        return top_k
+
+    @field_validator("search", mode="before")
+    @classmethod
+    def _values_are_listed(cls, given: object) -> object:
+        for name, values in given.items() if isinstance(given, Mapping) else ():
+            if not isinstance(values, list | tuple):
+                raise ValueError(  # noqa: TRY004  # pydantic passes a TypeError on
+                    f"{name} = {values!r} is no list; write the values to try in brackets"
+                )
+        return given
+
     @field_validator("compare")
     @classmethod
     def _compare_with_others(
@@ -167,17 +193,32 @@ class MilSettings(BaseModel):
     @model_validator(mode="after")
     def _every_point_is_valid(self) -> Self:
         for name, values in self.search.items():
-            if name not in type(self).model_fields or name in _NOT_SEARCHED:
-                raise ValueError(f"search.{name} is not a setting that can be searched")
+            self._require_searchable(name)
             if not values:
                 raise ValueError(f"search.{name} has no value to try")
+            points: list[MilSettings] = []
             for value in values:
-                try:
-                    self.at({name: value})
-                except ValidationError as error:
-                    said = error.errors()[0]["msg"]
-                    raise ValueError(f"search.{name}: {value!r}: {said}") from error
+                point = self._tried(name, value)
+                if point in points:
+                    raise ValueError(f"search.{name} names {value!r} twice; leave one out")
+                points.append(point)
         return self
+
+    def _require_searchable(self, name: str) -> None:
+        known = [key for key in type(self).model_fields if key not in _NOT_SEARCHED]
+        if name in known:
+            return
+        # Where it is a setting, no other was meant.
+        close = None if name in type(self).model_fields else nearest_name(name, known)
+        hint = f'did you mean "{close}"?' if close else f"those that can are {', '.join(known)}"
+        raise ValueError(f"search.{name} is not a setting that can be searched; {hint}")
+
+    def _tried(self, name: str, value: object) -> "MilSettings":
+        try:
+            return self.at({name: value})
+        except ValidationError as error:
+            said = error.errors()[0]["msg"].removeprefix("Value error, ")
+            raise ValueError(f"search.{name}: {value!r}: {said}") from error
 
     def at(self, point: Mapping[str, Any]) -> "MilSettings":
         """Give the settings of one point of the search."""

@@ -1,6 +1,6 @@
 """Read `study.toml`: every setting of a study in one file, every unknown key an error."""
 
-import difflib
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any, Self, Union, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from cmil.explanations.settings import ExplanationSettings
+from cmil.nearest_name import nearest_name
 from cmil.settings import MilSettings
 from cmil.validation.settings import ValidationSettings
 from cohorts.errors import SettingsError
@@ -129,12 +130,21 @@ def _explain(path: Path, problem: Mapping[str, Any]) -> str:
         return f"{path.name}: {where} is not set; add it"
     if problem["type"] == "extra_forbidden":
         known = _known_keys(problem["loc"][:-1])
-        close = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1, cutoff=0.4)
-        hint = f'did you mean "{close[0]}"?' if close else f"known keys: {', '.join(known)}"
+        close = nearest_name(str(problem["loc"][-1]), known)
+        hint = f'did you mean "{close}"?' if close else f"known keys: {', '.join(known)}"
         return f"{path.name}: {where} is not a setting; {hint}"
     message = problem["msg"].removeprefix("Value error, ")
     given = "" if isinstance(problem["input"], dict) else f" (it is {problem['input']!r})"
-    return f"{path.name}: {where}: {message}{given}"
+    return f"{path.name}: {where}: {message}{given}{_meant(problem)}"
+
+
+def _meant(problem: Mapping[str, Any]) -> str:
+    """Name the permitted value that is nearest to a misspelt one, if one is."""
+    if problem["type"] != "literal_error" or not isinstance(problem["input"], str):
+        return ""
+    permitted = re.findall("'([^']*)'", problem["ctx"]["expected"])
+    close = nearest_name(problem["input"], permitted, cutoff=0.6)
+    return f'; did you mean "{close}"?' if close else ""
 
 
 def _known_keys(location: Sequence[Any]) -> list[str]:

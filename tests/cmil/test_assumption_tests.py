@@ -152,6 +152,7 @@ def test_those_of_ours_are_fitted_as_what_they_are(name: str) -> None:
     ("name", "says"),
     [
         ("median", 'no aggregator is called "median"; there are mean, max'),
+        ("gated_atention", 'as module:Class; did you mean "gated_attention"?'),
         ("nowhere_to_be_found:A", 'module "nowhere_to_be_found" cannot be imported'),
         ("json:Missing", 'json has no class "Missing" derived from cmil.aggregators.Aggregator'),
         ("json:JSONDecoder", 'json has no class "JSONDecoder" derived from'),

@@ -169,6 +169,67 @@ def test_layer_has_a_width_of_one_at_least(read: Read, mil: str, said: str) -> N
     assert refusal(read, f"{LEAST}[mil]\n{mil}\n") == [f"study.toml: {said}"]
 
 
+TOP_K = "needs a whole number of instances, 1 or more, or a share of the bag, above 0 and below 1"
+
+
+@pytest.mark.parametrize(
+    ("mil", "said"),
+    [
+        (
+            "search.hidden = 64",
+            "mil.search: hidden = 64 is no list; write the values to try in brackets",
+        ),
+        (
+            "search.balance = 'loss'",
+            "mil.search: balance = 'loss' is no list; write the values to try in brackets",
+        ),
+        (
+            "search.learn_rate = [0.1]",
+            "mil: search.learn_rate is not a setting that can be searched; did you mean "
+            '"learning_rate"?',
+        ),
+        ("search.hidden = [8, 9, 8]", "mil: search.hidden names 8 twice; leave one out"),
+        ("search.layers = [[8], [], [8]]", "mil: search.layers names [8] twice; leave one out"),
+        ("search.top_k = [2, 1.5]", f"mil: search.top_k: 1.5: {TOP_K}"),
+        ("top_k = 1.5", f"mil.top_k: {TOP_K} (it is 1.5)"),
+        ("top_k = 'all'", f"mil.top_k: {TOP_K} (it is 'all')"),
+    ],
+)
+def test_value_of_a_search_or_a_share_is_explained_in_one_line(
+    read: Read, mil: str, said: str
+) -> None:
+    assert refusal(read, f"{LEAST}[mil]\n{mil}\n") == [f"study.toml: {said}"]
+
+
+def test_setting_that_cannot_be_searched_has_no_other_meant(read: Read) -> None:
+    (line,) = refusal(read, LEAST + "[mil.search]\nfolds = [3, 5]\n")
+    assert "search.folds is not a setting that can be searched; those that can are epochs," in line
+    assert "repeats" not in line
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "[mil]\naggregator = 'gated_atention'",
+            "(it is 'gated_atention'); did you mean \"gated_attention\"?",
+        ),
+        ("[mil]\ncompare = ['maxx']", "(it is 'maxx'); did you mean \"max\"?"),
+        ("[mil]\naggregator = 'zzz'", "(it is 'zzz')"),
+        ("[mil]\naggregator = 3", "(it is 3)"),
+    ],
+)
+def test_misspelt_value_names_the_nearest_permitted_one(read: Read, text: str, said: str) -> None:
+    (line,) = refusal(read, f"{LEAST}{text}\n")
+    assert line.endswith(said)
+
+
+@pytest.mark.parametrize("top_k", [1, 7, 0.25])
+def test_top_k_is_a_number_or_a_share(read: Read, top_k: float) -> None:
+    read_k = read(f"{LEAST}[mil]\ntop_k = {top_k}\nsearch.top_k = [3, 0.5]\n").mil.top_k
+    assert (read_k, type(read_k)) == (top_k, type(top_k))
+
+
 def test_settings_that_contradict_each_other_are_explained(read: Read) -> None:
     (line,) = refusal(read, LEAST + "mean = [0.5, 0.5, 0.5]\n")
     assert line == "study.toml: extraction: mean and std belong together; give both or neither"
