@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from cmil.aggregators.bag_model import BagModel, BagScore
 from cmil.instances import Instances, blocks_of
+from cohorts.errors import DataError
 
 # An embedding that never varies in training carries nothing; dividing by its spread would blow up
 # whatever it does elsewhere.
@@ -111,6 +112,11 @@ class Standardiser(nn.Module):
         ----------
         bags
             (N, D) instances of each patient; they are read a block at a time.
+
+        Raises
+        ------
+        DataError
+            If embeddings are too large for their spread to be a finite number.
         """
         # Sums of squares are taken about an instance, so that float32 does for those of a block.
         near = bags[0][:1].float()[0]
@@ -122,6 +128,11 @@ class Standardiser(nn.Module):
                 mean += block.sum(dim=0) / len(bag) / len(bags)
                 square += block.square_().sum(dim=0) / len(bag) / len(bags)
         variance = (square - mean.square()).clamp_min(0)
+        if not variance.isfinite().all():
+            raise DataError(
+                "embeddings are too large: their spread over the training patients is no finite "
+                "number; look for values such as 1e30 in the bags, and extract those slides again"
+            )
         self.mean.copy_(mean + near)
         self.spread.copy_(variance.sqrt().clamp_min(_SMALLEST_SPREAD))
 

@@ -17,6 +17,7 @@ from cmil.aggregators import (
 from cmil.aggregators.noisy_or import noisy_or
 from cmil.settings import MilSettings
 from cmil.training.fitting import padded
+from cohorts.errors import DataError
 
 WIDTH = 5
 POOLED = ("mean", "max", "top_k", "attention", "gated_attention", "clam_sb", "clam_mb", "dsmil")
@@ -506,3 +507,21 @@ def test_a_number_that_never_varied_cannot_blow_up() -> None:
     standardise = Standardiser(1)
     standardise.fit([torch.full((3, 1), 2.0)])
     assert torch.isfinite(standardise(torch.tensor([[2.0], [3.0]]))).all()
+
+
+@pytest.mark.parametrize("large", [1e30, -3e38, 2e19])
+def test_embeddings_too_large_for_a_spread_are_refused(large: float) -> None:
+    bag = torch.ones(5, 2)
+    bag[3, 1] = large
+    standardise = Standardiser(2)
+    with pytest.raises(DataError, match="embeddings are too large: their spread") as refused:
+        standardise.fit([torch.ones(4, 2), bag])
+    assert "\n" not in str(refused.value)
+    assert torch.equal(standardise.spread, torch.ones(2))
+
+
+def test_large_embeddings_whose_spread_is_finite_are_standardised() -> None:
+    bag = torch.tensor([[1.0], [-1.0]]) * 1e15
+    standardise = Standardiser(1)
+    standardise.fit([bag])
+    torch.testing.assert_close(standardise(bag), torch.tensor([[1.0], [-1.0]]))
