@@ -46,12 +46,14 @@ class DiscreteHazard(Head):
             If their events lie at too few different times.
         """
         times = truth[truth[:, 1] == 1, 0]
+        different = len(np.unique(times))
         shares = np.arange(1, bins + 1) / bins
-        ends = np.unique(np.quantile(times, shares)) if len(times) else times
+        # Quantiles lie between times, too: more of them than times would hold no event each.
+        ends = np.unique(np.quantile(times, shares)) if different >= bins else times[:0]
         if len(ends) < bins:
             raise DataError(
-                f"the events of {len(truth)} training patients lie at {len(np.unique(times))} "
-                f"different times, too few for {bins} intervals; set time_bins to less"
+                f"the events of {len(truth)} training patients lie at {different} different "
+                f"times, too few for {bins} intervals; set time_bins to less"
             )
         return cls(tuple(ends.tolist()), horizon)
 

@@ -92,6 +92,8 @@ def test_time_bins_hold_equally_many_training_events() -> None:
     assert counts.tolist() == [3, 3, 3, 3]
     with pytest.raises(DataError, match="2 different times, too few for 4 intervals"):
         DiscreteHazard.fit(np.array([[1.0, 1], [2, 1], [2, 1]]), bins=4, horizon=1)
+    with pytest.raises(DataError, match="12 different times, too few for 13 intervals"):
+        DiscreteHazard.fit(truth, bins=13, horizon=5)
 
 
 def test_classes_weigh_the_same_whatever_their_number() -> None:

@@ -1,9 +1,13 @@
 """What the page says of the cut-point is what its rule has looked at."""
 
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
 import pytest
 
-from cmil.survival_page import cutpoint_text, methods_paragraphs
-from survival import CutPoint
+from cmil.survival_page import cutpoint_text, endpoint_part, methods_paragraphs
+from survival import CutPoint, Endpoint, SurvivalSettings, analyse
 
 
 def cut(**given: object) -> CutPoint:
@@ -49,3 +53,38 @@ def test_cut_point_says_whether_outcomes_were_looked_at(
 def test_methods_are_paragraphs_without_marks() -> None:
     text = "# Statistical methods\n\n**Exploratory.** One.\n\nTwo.\n"
     assert methods_paragraphs(text) == ["Exploratory. One.", "Two."]
+
+
+def test_what_too_few_events_leave_open_everywhere_is_not_estimable(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    ids = [f"P{number}" for number in range(40)]
+    patients = pd.DataFrame(
+        {
+            "months": rng.uniform(1, 60, 40),
+            "died": np.arange(40) % 8 == 0,
+            "age": rng.normal(3, 1, 40),
+            "ferritin": rng.normal(3, 1, 40),
+        },
+        index=pd.Index(ids, name="patient_id"),
+    )
+    predictions = pd.DataFrame(
+        {
+            "patient_id": ids,
+            "centre": np.repeat(["Lund", "Bern"], 20),
+            "split": np.repeat(["development", "external"], 20),
+            "score_kind": np.repeat(["oof", "external"], 20),
+            "score": rng.uniform(size=40),
+            "model_digest": "m",
+        }
+    )
+    results = analyse(
+        predictions,
+        patients.astype({"died": int}),
+        {"death": Endpoint(time="months", event="died")},
+        SurvivalSettings(covariates=("age", "ferritin"), bootstrap_samples=20),
+        tmp_path,
+        "cohort",
+    )
+    part = endpoint_part(results, "death")
+    assert len(part.merits) >= 2
+    assert {merit.added for merit in part.merits} == {"not estimable"}
