@@ -1,14 +1,15 @@
 """Areas that a person has drawn, as GeoJSON in level-0 pixels, and the patches that lie in them."""
 
+import json
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cohorts.errors import FileFormatError
-from cohorts.files import read_json
+from cohorts.errors import FileFormatError, SettingsError
 
 Ring = NDArray[np.float64]
 """(points, 2) x and y, closed or not."""
@@ -31,22 +32,64 @@ def read_areas(path: Path, only_class: str | None = None) -> list[Area]:
     FileFormatError
         If the file is missing, no GeoJSON, or holds something else than polygons.
     """
-    content = read_json(path)
+    areas: list[Area] = []
+    for number, feature in enumerate(_features(path)):
+        with _named(path, number):
+            if only_class is None or _class_of(feature) == only_class:
+                areas.extend(_areas_of(feature["geometry"]))
+    return areas
+
+
+def refuse_unknown_class(folder: Path, wanted: str) -> None:
+    """Refuse a class that no area has: all patches would count as unmarked.
+
+    Raises
+    ------
+    SettingsError
+        If the files of a folder, `*.geojson` in any depth, hold no area of that class.
+    FileFormatError
+        As `read_areas`.
+    """
+    drawn = sorted(folder.rglob("*.geojson"))
+    known = set()
+    for path in drawn:
+        for number, feature in enumerate(_features(path)):
+            with _named(path, number):
+                known.add(_class_of(feature))
+    if drawn and wanted not in known:
+        there = ", ".join(f'"{name}"' for name in sorted(filter(None, known)))
+        raise SettingsError(
+            f'[explanations] annotation_class: no area in "{folder}" is of class "{wanted}"; '
+            f"there are {there or 'areas without a class only'}"
+        )
+
+
+def _features(path: Path) -> list[Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise FileFormatError(f'"{path}" does not exist') from error
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        # Somebody drew it: it can be exported again, but not made again by a stage.
+        raise FileFormatError(
+            f'"{path}" is not valid JSON ({error}); export the annotations again'
+        ) from error
     if isinstance(content, dict):
         content = content.get("features", [content])
     if not isinstance(content, list):
         raise FileFormatError(f'"{path}" is no GeoJSON; export a FeatureCollection')
-    areas: list[Area] = []
-    for number, feature in enumerate(content):
-        try:
-            if only_class is None or _class_of(feature) == only_class:
-                areas.extend(_areas_of(feature["geometry"]))
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-            raise FileFormatError(
-                f'"{path}": feature {number} is no polygon with coordinates in pixels; '
-                "draw areas as polygons"
-            ) from error
-    return areas
+    return content
+
+
+@contextmanager
+def _named(path: Path, number: int) -> Iterator[None]:
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise FileFormatError(
+            f'"{path}": feature {number} is no polygon with coordinates in pixels; '
+            "draw areas as polygons"
+        ) from error
 
 
 def _class_of(feature: Any) -> str | None:

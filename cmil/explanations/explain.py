@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from cmil.attention import MapKind, attention_of_bag
 from cmil.bundle import ModelBundle
+from cmil.explanations.annotations import refuse_unknown_class
 from cmil.explanations.enrichment import enrichment
 from cmil.explanations.patch_measures import patch_measures
 from cmil.explanations.patch_tables import PatchTable, read_patch_table
@@ -109,12 +110,17 @@ def explain(
     ------
     FileFormatError
         If a bag, attention file or annotation is missing or damaged, or they do not match.
+    SettingsError
+        If no annotation is of the class that counts.
     DataError
-        If a patch table does not serve, or speaks of none of the patches.
+        If a patch table does not serve, or speaks of none of the patches, or no annotation is of
+        a slide with a bag.
     """
+    if settings.annotations and settings.annotation_class:
+        refuse_unknown_class(settings.annotations, settings.annotation_class)
     tables = [read_patch_table(path) for path in settings.patch_tables]
     unheard = {table.name for table in tables}
-    found = {}
+    found, annotated = {}, False
     for patient_id in cohort.patients.index:
         slides = {
             slide.slide_id: read_bag(bag_path(bags, slide.slide_id))
@@ -122,13 +128,15 @@ def explain(
         }
         measures = _measures(tables, slides)
         unheard -= {name.split(": ")[0] for name, values in measures.items() if _said(values)}
+        truth = _truth(settings, slides)
+        annotated = annotated or _said(truth)
         found[patient_id] = explain_patient(
             bundle,
             patient_id,
             _whole(slides),
             _maps(attention, slides),
             measures=measures,
-            truth=_truth(settings, slides),
+            truth=truth,
             rng=np.random.default_rng([seed, *patient_id.encode()]),
         )
         on_patient(patient_id)
@@ -136,6 +144,12 @@ def explain(
         raise DataError(
             f'no row of patch table "{sorted(unheard)[0]}" is a patch of a bag; its slide_id, '
             "image, x and y must be those of the bags, corners in level-0 px"
+        )
+    if settings.annotations and not annotated:
+        raise DataError(
+            f'no file in "{settings.annotations}" is named after a slide with a bag: '
+            "<slide_id>.geojson, or <slide_id>/<image>.geojson for each image of a folder; "
+            "rename the files, or drop [explanations] annotations"
         )
     worth, effects = worth_of_maps(cohort.patients, found), effects_of_patients(found)
     return Explanations(worth, mean_curves(found), summary(worth), effects, enrichment(effects))

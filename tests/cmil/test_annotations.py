@@ -8,10 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cmil.explanations.annotations import centroid, marked_patches, read_areas
+from cmil.explanations.annotations import (
+    centroid,
+    marked_patches,
+    read_areas,
+    refuse_unknown_class,
+)
 from cmil.explanations.image_file import image_file
 from cmil.explanations.patch_truth import patch_truth
-from cohorts.errors import FileFormatError
+from cohorts.errors import FileFormatError, SettingsError
 from feature_extraction.bags import Bag
 
 SQUARE = [[100, 100], [300, 100], [300, 300], [100, 300], [100, 100]]
@@ -102,6 +107,24 @@ def test_forms_of_geojson_and_choice_of_a_class(file) -> None:
 def test_what_is_no_polygon_is_named(file, content: object) -> None:
     with pytest.raises(FileFormatError, match=r'S1\.geojson": feature 0 is no polygon'):
         read_areas(file(content))
+
+
+def test_a_damaged_drawing_is_to_be_exported_again_not_deleted(file) -> None:
+    path = file([feature([SQUARE])])
+    path.write_bytes(path.read_bytes()[:40])
+    with pytest.raises(FileFormatError, match=r'S1\.geojson" is not valid JSON') as refused:
+        read_areas(path)
+    assert "export the annotations again" in str(refused.value)
+    assert "delete" not in str(refused.value)
+
+
+def test_a_class_that_no_area_has_is_refused_with_those_there_are(file, tmp_path: Path) -> None:
+    refuse_unknown_class(tmp_path, "tumor")  # nothing is drawn yet
+    file([feature([SQUARE], "tumor"), feature([HOLE])])
+    file([feature([SQUARE], "normal")], "S2/field.geojson")
+    refuse_unknown_class(tmp_path, "normal")
+    with pytest.raises(SettingsError, match=r'of class "Tumour"; there are "normal", "tumor"$'):
+        refuse_unknown_class(tmp_path, "Tumour")
 
 
 @pytest.mark.parametrize("content", [3, "areas"])

@@ -21,7 +21,7 @@ from cmil.explanations.settings import ExplanationSettings
 from cmil.explanations.summary import ALL
 from cmil.patient_bags import PatientBags
 from cmil.prediction import predict
-from cohorts.errors import DataError, FileFormatError
+from cohorts.errors import DataError, FileFormatError, SettingsError
 from cohorts.manifest import Cohort
 
 Toy = tuple[Cohort, Path]
@@ -157,6 +157,19 @@ def test_table_of_other_slides_is_refused(
     folders = {"bags": toy[1], "attention": attention}
     with pytest.raises(DataError, match='no row of patch table "cells" is a patch of a bag'):
         explain(trained[0], toy[0], **folders, settings=settings, seed=0)
+
+
+def test_annotations_of_other_slides_are_refused(
+    toy: Toy, trained: Trained, attention: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "slide-1.geojson").write_text("[]")
+    folders = {"bags": toy[1], "attention": attention}
+    settings = ExplanationSettings(annotations=tmp_path)
+    with pytest.raises(DataError, match="is named after a slide with a bag"):
+        explain(trained[0], toy[0], **folders, settings=settings, seed=0)
+    with pytest.raises(SettingsError, match="there are areas without a class only"):
+        of_class = ExplanationSettings(annotations=tmp_path, annotation_class="tumor")
+        explain(trained[0], toy[0], **folders, settings=of_class, seed=0)
 
 
 def test_map_is_compared_with_the_truth_where_it_is_known(
