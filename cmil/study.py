@@ -166,9 +166,29 @@ def _refuse_too_few_patients(study: Study) -> None:
     from cmil.training.fit_plan import refuse_unfit_patients
 
     settings, patients = study.settings, study.manifest.development.patients
+    _refuse_absent_classes(study.manifest)
     for name in (settings.mil.aggregator, *settings.mil.compare):
         mil = settings.mil.model_copy(update={"aggregator": name})
         refuse_unfit_patients(patients, mil, settings.seed, _endpoint(study))
+
+
+def _refuse_absent_classes(cohort: Cohort) -> None:
+    """Refuse classes that nobody teaches: a model would have no output for the last of them.
+
+    Raises
+    ------
+    DataError
+        If no development patient is of a class that the study names.
+    """
+    if not cohort.classes:
+        return
+    there = set(cohort.development.patients["label"])
+    absent = [name for number, name in enumerate(cohort.classes) if number not in there]
+    if absent:
+        raise DataError(
+            f'no development patient is of class "{absent[0]}"; take it out of [cohort] classes, '
+            "or add patients"
+        )
 
 
 def train_model(
@@ -198,6 +218,7 @@ def train_model(
     settings, cohort = study.settings, study.cohort.development
     label, endpoint = settings.cohort.label, _endpoint(study)
     _say_what_has_no_bag(study)
+    _refuse_absent_classes(cohort)
     refuse_unfit_patients(cohort.patients, settings.mil, settings.seed, endpoint)
     folds = deal_folds(cohort.patients, settings.mil, settings.seed, endpoint)
     inputs = {"cohort": cohort.digest, "bags": digest_of_bags(cohort, study.bags)}

@@ -50,6 +50,20 @@ def test_a_study_of_classes_scores_each_of_them(
     assert scores.sum(axis=1).to_numpy() == pytest.approx(1)
 
 
+def test_a_class_of_nobody_is_refused_before_any_image_is_read(
+    small_study, cmil: Callable, tmp_path: Path
+) -> None:
+    manifest = pd.read_csv(small_study.manifest, dtype=str)
+    manifest["metastasis"] = [("none", "few", "many")[i % 3] for i in range(len(manifest))]
+    manifest.to_csv(small_study.manifest, index=False)
+    named = 'classes = ["none", "few", "many", "all"]'
+    settings = with_settings(small_study, {"cohort": named, "mil": 'task = "classes"'})
+    refused = cmil("run", settings, "--out", tmp_path / "out")
+    assert refused.returncode == 1
+    assert 'no development patient is of class "all"; take it out' in refused.stderr
+    assert not (tmp_path / "out" / "bags").exists()
+
+
 def test_too_few_patients_for_a_search_are_refused_before_any_image_is_read(
     small_study, cmil: Callable, tmp_path: Path
 ) -> None:
