@@ -6,12 +6,17 @@ import numpy as np
 import pandas as pd
 
 from cmil.validation import cohort_auc, cohorts_of
-from cmil.validation.auc_difference import auc_difference
-from cmil.validation.discrimination import FEWEST, too_few
+from cmil.validation.auc_difference import (
+    AucDifference,
+    auc_difference,
+    few_patients_auc_difference,
+)
+from cmil.validation.discrimination import FEW, FEWEST, too_few
 from cohorts.errors import DataError
 from survival.multiplicity import adjusted_p
 
 MODEL, AGGREGATOR, BASELINE = "model", "aggregator", "baseline"
+SWAPPED = f"fewer than {FEW} patients of a label: interval by MOVER, p by swapping ranks"
 NO_SPREAD = "difference without spread: interval and p not estimable"
 
 COLUMNS = (
@@ -43,7 +48,7 @@ def compare(scores: pd.DataFrame, seed: np.random.SeedSequence) -> pd.DataFrame:
         score, model_digest`. Of `role` "model" there is one model, the study's; the others are of
         role "aggregator" or "baseline".
     seed
-        Of the bootstrap of cohorts with few patients of a label.
+        Of the bootstrap, and the swaps, of cohorts with few patients of a label.
 
     Returns
     -------
@@ -52,8 +57,9 @@ def compare(scores: pd.DataFrame, seed: np.random.SeedSequence) -> pd.DataFrame:
         model, role, patients, positives`; `auc, auc_ci_low, auc_ci_high`, as in
         `performance`; `difference`,
         the AUC of the study's model less this one's, with `_ci_low`, `_ci_high` and `p` (DeLong,
-        paired) and `p_holm` (Holm, over all differences of the table); `note`, which says why a
-        number is missing; `model_digest`.
+        paired; below 10 patients of a label `few_patients_auc_difference`) and `p_holm` (Holm,
+        over all differences of the table); `note`, which says that, or why a number is missing;
+        `model_digest`.
 
     Raises
     ------
@@ -93,11 +99,9 @@ def _row(
     labels = reference["label"]
     positives = int(labels.sum())
     is_ours = theirs["role"].iloc[0] == MODEL
-    smallest = min(positives, len(labels) - positives)
+    smallest = _fewest_of_a_label(labels)
     auc = cohort_auc(theirs.reset_index(), seed)
-    found = None
-    if smallest >= FEWEST and not is_ours:
-        found = auc_difference(reference["score"], theirs["score"], labels)
+    found = None if is_ours else _difference(reference, theirs, seed)
     return {
         "model": theirs["model"].iloc[0],
         "role": theirs["role"].iloc[0],
@@ -110,12 +114,37 @@ def _row(
         "difference_ci_low": found.ci_low if found else math.nan,
         "difference_ci_high": found.ci_high if found else math.nan,
         "p": found.p if found else math.nan,
-        "note": _note(smallest, math.isnan(found.p) if found else False),
+        "note": _note(smallest, found),
         "model_digest": theirs["model_digest"].iloc[0],
     }
 
 
-def _note(smallest: int, p_is_missing: bool) -> str:
+def _fewest_of_a_label(labels: "pd.Series[int]") -> int:
+    """Count the patients of the rarer label."""
+    positives = int(labels.sum())
+    return min(positives, len(labels) - positives)
+
+
+def _difference(
+    reference: pd.DataFrame, theirs: pd.DataFrame, seed: np.random.SeedSequence
+) -> AucDifference | None:
+    """Set the study's model against another; None with too few patients for anything."""
+    labels, scores = reference["label"], (reference["score"], theirs["score"])
+    smallest = _fewest_of_a_label(labels)
+    if smallest < FEWEST:
+        return None
+    if smallest >= FEW:
+        return auc_difference(*scores, labels)
+    ours, other = (cohort_auc(one.reset_index(), seed) for one in (reference, theirs))
+    limits = (ours.ci_low, ours.ci_high), (other.ci_low, other.ci_high)
+    return few_patients_auc_difference(*scores, labels, limits, np.random.default_rng(seed))
+
+
+def _note(smallest: int, found: AucDifference | None) -> str:
     if smallest < FEWEST:
         return too_few(smallest)
-    return NO_SPREAD if p_is_missing else ""
+    if found is None:
+        return ""
+    if smallest < FEW:
+        return SWAPPED
+    return NO_SPREAD if math.isnan(found.p) else ""

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cmil.comparison.compare import COLUMNS, NO_SPREAD, compare
+from cmil.comparison.compare import COLUMNS, NO_SPREAD, SWAPPED, compare
 from cmil.validation.auc_difference import auc_difference
 from cmil.validation.discrimination import auc_delong, logit_interval
 from cohorts.errors import DataError
@@ -107,17 +107,26 @@ def test_what_cannot_be_estimated_is_said_and_not_counted() -> None:
     assert table["p"].notna().sum() == 4  # development and pooled, two others each
 
 
-def test_identical_and_perfect_scores() -> None:
-    scores = scores_of({"Lund": [0, 1] * 5})
+@pytest.mark.parametrize("patients", [20, 10])
+def test_identical_and_perfect_scores(patients: int) -> None:
+    scores = scores_of({"Lund": [0, 1] * (patients // 2)})
     ours = scores["model"] == "gated_attention"
     scores.loc[ours, "score"] = scores.loc[ours, "label"].to_numpy() * 0.5 + 0.1
     scores.loc[scores["model"] == "mean", "score"] = scores.loc[ours, "score"].to_numpy()
     scores.loc[scores["model"] == "bag size", "score"] = 0.5
     table = compared(scores).set_index("model")
     same = table.loc["mean"]
-    assert (same["difference"], same["p"], same["p_holm"], same["note"]) == (0, 1, 1, "")
-    assert (table.loc["bag size", "difference"], table.loc["bag size", "note"]) == (0.5, NO_SPREAD)
-    assert math.isnan(table.loc["bag size", "p"])
+    assert (same["difference"], same["p"], same["p_holm"]) == (0, 1, 1)
+    assert same["difference_ci_low"] == same["difference_ci_high"] == 0
+    constant = table.loc["bag size"]
+    assert constant["difference"] == 0.5
+    if patients == 20:
+        assert (same["note"], constant["note"]) == ("", NO_SPREAD)
+        assert math.isnan(constant["p"])
+        return
+    assert {same["note"], constant["note"]} == {SWAPPED}
+    assert constant["p"] == 2 / 2**10  # of all swaps, none and all
+    assert 0 < constant["difference_ci_low"] < constant["difference_ci_high"] <= 0.5
 
 
 def test_patients_of_different_models_must_be_the_same() -> None:

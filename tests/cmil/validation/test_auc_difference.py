@@ -10,7 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cmil.validation.auc_difference import auc_difference, unpaired_auc_difference
+from cmil.validation.auc_difference import (
+    auc_difference,
+    few_patients_auc_difference,
+    unpaired_auc_difference,
+)
 from cmil.validation.discrimination import auc_delong
 from cohorts.errors import DataError
 
@@ -25,6 +29,30 @@ Patients = tuple[list[tuple[float, float]], list[tuple[float, float]]]
 def columns(drawn: Patients) -> tuple[list[float], list[float], list[int]]:
     one, other = zip(*(drawn[0] + drawn[1]), strict=True)
     return list(one), list(other), [1] * len(drawn[0]) + [0] * len(drawn[1])
+
+
+@given(patients, st.integers(0, 3))
+def test_of_few_patients_p_is_no_less_than_their_number_allows(drawn: Patients, seed: int) -> None:
+    one, other, labels = columns(drawn)
+    limits = ((0.0, 1.0), (0.0, 1.0))
+    found = few_patients_auc_difference(one, other, labels, limits, np.random.default_rng(seed))
+    assert found.value == auc_difference(one, other, labels).value
+    assert -1 <= found.ci_low <= found.value <= found.ci_high <= 1
+    assert max(2.0 ** -len(labels), 1e-4) <= found.p <= 1
+    turned = few_patients_auc_difference(other, one, labels, limits, np.random.default_rng(seed))
+    assert turned.value == pytest.approx(-found.value)
+    assert turned.p == pytest.approx(found.p)
+
+
+def test_of_few_patients_equal_scores_are_seldom_told_apart() -> None:
+    rng, labels = np.random.default_rng(0), [1] * 6 + [0] * 7
+    limits = ((0.2, 0.8), (0.2, 0.8))
+    p = [
+        few_patients_auc_difference(*rng.normal(size=(2, 13)), labels, limits, rng).p
+        for _ in range(300)
+    ]
+    assert np.mean(np.array(p) <= 0.05) <= 0.09  # 0.05 and three standard errors
+    assert 0.4 <= np.mean(p) <= 0.6
 
 
 @given(patients)
