@@ -61,32 +61,42 @@ class PatientPrediction:
 
 def models_for(bundle: ModelBundle, patient_id: str) -> Sequence[BagModel]:
     """Give the models that may speak of a patient: those that have not seen it in training."""
-    return [bundle.models[number] for number in _numbers_for(bundle, patient_id)]
+    return [bundle.models[number] for number in numbers_for(bundle, patient_id)]
 
 
-def _numbers_for(bundle: ModelBundle, patient_id: str) -> Sequence[int]:
+def numbers_for(bundle: ModelBundle, patient_id: str) -> Sequence[int]:
+    """Give the numbers of those models in the bundle."""
     return bundle.facts.models_unaware_of(patient_id) or range(len(bundle.models))
 
 
 def attribution_of(
-    bundle: ModelBundle, model: BagModel, patient_id: str, bag: PatientBag
+    bundle: ModelBundle, number: int, patient_id: str, bag: PatientBag
 ) -> NDArray[np.float32]:
-    """Attribute a patient's logit to its instances; the same at every call and for every model."""
+    """Attribute what a model ranks a patient by to the patient's instances.
+
+    The parts of the bag are the same at every call and for every model.
+    """
     rng = np.random.default_rng([bundle.facts.seed, *patient_id.encode()])
-    return attribute(model, bag.instances, rng)
+    rank = bundle.facts.head_of(number).rank
+    return attribute(bundle.models[number], bag.instances, rng, rank)
 
 
 def predict_patient(bundle: ModelBundle, patient_id: str, bag: PatientBag) -> PatientPrediction:
     """Score one patient with the models that have not seen it."""
-    numbers = _numbers_for(bundle, patient_id)
+    numbers = numbers_for(bundle, patient_id)
     results = [bundle.models[number].score(bag.instances) for number in numbers]
     said = combine(bundle.facts, numbers, np.stack([result.logits for result in results]))
-    attention = _mean_of([result.attention for result in results])
-    contributions = _mean_of([result.contributions for result in results])
+    slopes = [
+        bundle.facts.head_of(number).slope(np.asarray(result.logits, dtype=np.float64))
+        for number, result in zip(numbers, results, strict=True)
+    ]
+    contributions = _mean_of([result.contributions for result in results], slopes)
+    # Of several outputs each has an attention of its own, of which those count that raise the rank.
+    raising = [np.maximum(slope, 0) / np.maximum(slope, 0).sum() for slope in slopes]
+    attention = _mean_of([result.attention for result in results], raising)
     attribution = None
     if attention is None and contributions is None:
-        models = models_for(bundle, patient_id)
-        each = [attribution_of(bundle, model, patient_id, bag) for model in models]
+        each = [attribution_of(bundle, number, patient_id, bag) for number in numbers]
         attribution = np.mean(each, axis=0)
     return replace(said, attention=attention, contributions=contributions, attribution=attribution)
 
@@ -118,9 +128,17 @@ def combine(
     return PatientPrediction(rank, score, spread, of_classes, None, None)
 
 
-def _mean_of(maps: Sequence[NDArray[np.float32] | None]) -> NDArray[np.float32] | None:
-    """Mean over models of the last column of their (N, K) maps."""
-    known = [values[:, -1] for values in maps if values is not None]
+def _mean_of(
+    maps: Sequence[NDArray[np.float32] | None], weights: Sequence[NDArray[np.float64]]
+) -> NDArray[np.float32] | None:
+    """Mean over models of their (N, K) maps, or (N, 1) of all outputs, weighted by (K,)."""
+    known = [
+        values[:, -1]
+        if values.shape[1] != len(weight) or len(weight) == 1
+        else (values @ weight).astype(np.float32)
+        for values, weight in zip(maps, weights, strict=True)
+        if values is not None
+    ]
     return np.mean(known, axis=0) if known else None
 
 

@@ -9,7 +9,7 @@ from scipy.sparse.linalg import lsqr
 from torch import Tensor
 
 from cmil.aggregators import BagModel
-from cmil.explanations.subset_logits import Subset, subset_logits
+from cmil.explanations.subset_logits import Rank, Subset, subset_logits, the_only_one
 
 # Up to here each instance is left out on its own.
 _SMALL = 64
@@ -22,7 +22,9 @@ _DAMPING = 0.1
 Logits = Callable[[Sequence[Subset]], NDArray[np.float64]]
 
 
-def attribute(model: BagModel, instances: Tensor, rng: np.random.Generator) -> NDArray[np.float32]:
+def attribute(
+    model: BagModel, instances: Tensor, rng: np.random.Generator, rank: Rank = the_only_one
+) -> NDArray[np.float32]:
     """Attribute a patient's logit to its instances by scoring parts of the bag.
 
     The unit is that of contributions: how far an instance moved the logit. For a model whose logit
@@ -45,6 +47,8 @@ def attribute(model: BagModel, instances: Tensor, rng: np.random.Generator) -> N
         (N, D)
     rng
         Of the parts; a small bag needs none.
+    rank
+        Makes of several logits the one that is attributed, as the model's head does.
 
     Returns
     -------
@@ -52,7 +56,7 @@ def attribute(model: BagModel, instances: Tensor, rng: np.random.Generator) -> N
     """
 
     def logits(subsets: Sequence[Subset]) -> NDArray[np.float64]:
-        return subset_logits(model, instances, subsets)
+        return subset_logits(model, instances, subsets, rank)
 
     size = len(instances)
     if size == 1:

@@ -15,7 +15,7 @@ from cmil.explanations.enrichment import patient_effect
 from cmil.explanations.faithfulness import Curves, counts_to_keep, curves_of, orders_to_try
 from cmil.explanations.prefix_logits import prefix_logits
 from cmil.patient_bags import PatientBag
-from cmil.prediction import attribution_of, models_for
+from cmil.prediction import attribution_of, models_for, numbers_for
 from cmil.validation.discrimination import auc_delong
 
 Map = NDArray[np.float32]
@@ -110,7 +110,10 @@ def _maps_of_models(
     if len(models) < 2:
         return []
     if kind == "attribution":
-        return [attribution_of(bundle, model, patient_id, bag) for model in models]
+        return [
+            attribution_of(bundle, number, patient_id, bag)
+            for number in numbers_for(bundle, patient_id)
+        ]
     said = [model.score(bag.instances) for model in models]
     both = [(one.attention, one.contributions)[MAP_KINDS.index(kind)] for one in said]
     return [values[:, -1] for values in both if values is not None]

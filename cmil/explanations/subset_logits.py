@@ -1,6 +1,6 @@
 """What a model says of parts of a bag; the embeddings are there, only the aggregator runs."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -11,13 +11,19 @@ from cmil.aggregators import Aggregator, BagModel
 from cmil.explanations.projected import projected
 
 Subset = NDArray[np.intp]
+Rank = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 # Instances that go through an aggregator at a time; a larger subset goes alone.
 _INSTANCES_A_STEP = 4096
 
 
+def the_only_one(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Reduce (n, 1) logits to (n,)."""
+    return logits[:, 0]
+
+
 def subset_logits(
-    model: BagModel, instances: Tensor, subsets: Sequence[Subset]
+    model: BagModel, instances: Tensor, subsets: Sequence[Subset], rank: Rank = the_only_one
 ) -> NDArray[np.float64]:
     """Score every subset of a bag as a bag of its own, in the bag's order.
 
@@ -27,17 +33,20 @@ def subset_logits(
         (N, D)
     subsets
         S arrays of rows, each with at least one.
+    rank
+        Makes one number of (n, K) logits, as the model's head does.
 
     Returns
     -------
-    (S,) logits, of several outputs the last.
+    (S,) of the logits.
     """
     model, instances = projected(model, instances)
     subsets = [np.sort(subset) for subset in subsets]
     logits = np.empty(len(subsets))
     if not isinstance(model, Aggregator):
         for number, subset in enumerate(subsets):
-            logits[number] = model.score(instances[torch.from_numpy(subset)]).logits[-1]
+            said = model.score(instances[torch.from_numpy(subset)]).logits
+            logits[number] = rank(np.asarray(said, dtype=np.float64)[None])[0]
         return logits
     model.eval()
     sizes = np.array([len(subset) for subset in subsets])
@@ -48,8 +57,8 @@ def subset_logits(
             for line, number in enumerate(numbers):
                 rows[line, : sizes[number]] = subsets[number]
             mask = torch.from_numpy(np.arange(longest) < sizes[numbers][:, None])
-            said = model(instances[torch.from_numpy(rows)].float(), mask)
-            logits[numbers] = said.logits[:, -1].double().numpy()
+            found = model(instances[torch.from_numpy(rows)].float(), mask)
+            logits[numbers] = rank(found.logits.double().numpy())
     return logits
 
 

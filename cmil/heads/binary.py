@@ -51,6 +51,10 @@ class Binary(Head):
         """Give the logit itself."""
         return logits[:, 0]
 
+    def slope(self, logits: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Give 1: the rank is the logit."""
+        return np.ones_like(logits)
+
     def discrimination(self, logits: NDArray[np.float64], truth: NDArray[np.float64]) -> float:
         """Give the AUC; NaN where a label is absent."""
         if len(np.unique(truth)) < 2:

@@ -6,7 +6,7 @@ from typing import Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import log_softmax, logsumexp
+from scipy.special import log_softmax, logsumexp, softmax
 from torch import Tensor, nn
 
 from cmil.heads.head import Head
@@ -51,6 +51,10 @@ class Classes(Head):
     def rank(self, logits: NDArray[np.float64]) -> NDArray[np.float64]:
         """Give the log-odds of the last class against all others."""
         return np.asarray(logits[:, -1] - logsumexp(logits[:, :-1], axis=1))
+
+    def slope(self, logits: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Give 1 for the last class, and for the others less their softmax among themselves."""
+        return np.append(-softmax(logits[:-1]), 1.0)
 
     def discrimination(self, logits: NDArray[np.float64], truth: NDArray[np.float64]) -> float:
         """Give the mean AUC of each class against the others.

@@ -55,6 +55,10 @@ class Cox(Head):
         """Give the log hazard ratio itself."""
         return logits[:, 0]
 
+    def slope(self, logits: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Give 1: the rank is the logit."""
+        return np.ones_like(logits)
+
     def discrimination(self, logits: NDArray[np.float64], truth: NDArray[np.float64]) -> float:
         """Give Harrell's concordance."""
         return concordance(logits[:, 0], truth[:, 0], truth[:, 1]).value

@@ -6,6 +6,7 @@ from typing import Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import expit
 from torch import Tensor, nn
 
 from cmil.concordance import concordance
@@ -87,11 +88,19 @@ class DiscreteHazard(Head):
 
         Within an interval the hazard is constant.
         """
+        # -log(1 - h) is the cumulative hazard of an interval.
+        return np.asarray(np.log(np.logaddexp(0, logits) @ self._lived()))
+
+    def slope(self, logits: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Give h w over the sum of -w log(1 - h), w the share of an interval by the horizon."""
+        lived = self._lived()
+        return np.asarray(lived * expit(logits) / (np.logaddexp(0, logits) @ lived))
+
+    def _lived(self) -> NDArray[np.float64]:
+        """(K,) share of each interval that lies before the horizon."""
         ends = np.array(self.ends)
         starts = np.concatenate([[0], ends[:-1]])
-        lived = np.clip((self.horizon - starts) / (ends - starts), 0, 1)
-        # -log(1 - h) is the cumulative hazard of an interval.
-        return np.asarray(np.log(np.logaddexp(0, logits) @ lived))
+        return np.asarray(np.clip((self.horizon - starts) / (ends - starts), 0, 1))
 
     def discrimination(self, logits: NDArray[np.float64], truth: NDArray[np.float64]) -> float:
         """Give Harrell's concordance of the hazard by the horizon."""

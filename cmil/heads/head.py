@@ -35,6 +35,14 @@ class Head(ABC):
         """Reduce (n, K) logits to the one number, (n,), that patients are ordered by."""
 
     @abstractmethod
+    def slope(self, logits: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Give how `rank` moves with each logit of one patient, its gradient: (K,) -> (K,).
+
+        What patches contribute to the logits, weighted by it, is what they contribute to the rank,
+        to first order; to a rank that is the logit itself, exactly.
+        """
+
+    @abstractmethod
     def discrimination(self, logits: NDArray[np.float64], truth: NDArray[np.float64]) -> float:
         """How well (n, K) logits tell patients of different (n, ...) truth apart; 0.5 is chance.
 

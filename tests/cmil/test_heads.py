@@ -8,7 +8,7 @@ from lifelines.datasets import load_rossi
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
-from cmil.heads import Binary, Classes, Cox, DiscreteHazard, fit_head
+from cmil.heads import Binary, Classes, Cox, DiscreteHazard, Head, fit_head
 from cmil.settings import MilSettings
 from cohorts.errors import DataError
 
@@ -120,6 +120,23 @@ def test_classes_are_told_apart_as_scikit_learn_says() -> None:
     assert head.discrimination(logits, truth.astype(float)) == pytest.approx(expected)
     last = scores[:, 2]
     assert head.rank(logits) == pytest.approx(np.log(last / (1 - last)))
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        Binary(),
+        Cox(),
+        Classes((1.0, 1.0, 1.0)),
+        DiscreteHazard((3.0, 5.0, 9.0), horizon=4),
+        DiscreteHazard((3.0, 5.0, 9.0), horizon=20),
+    ],
+)
+def test_slope_is_the_gradient_of_the_rank(head: Head) -> None:
+    logits = np.random.default_rng(0).normal(size=head.outputs)
+    steps = 1e-6 * np.eye(head.outputs)
+    numeric = (head.rank(logits + steps) - head.rank(logits - steps)) / 2e-6
+    assert head.slope(logits) == pytest.approx(numeric, abs=1e-8)
 
 
 def test_binary_is_balanced_logistic_loss() -> None:

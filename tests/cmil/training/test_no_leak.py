@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.stats import spearmanr
 
 from cmil.bundle import ModelBundle, read_bundle
 from cmil.patient_bags import PatientBag, PatientBags
-from cmil.prediction import predict, prediction_row
+from cmil.prediction import attribution_of, predict, predict_patient, prediction_row
 from cmil.settings import MilSettings
 from cmil.training.cross_validation import EpochDone, train
 from cmil.training.fit_plan import planned_epochs
@@ -229,6 +230,44 @@ def test_survival_is_a_probability_by_the_horizon(run: Run, loss: str, tmp_path:
     early = cohort.patients["months"].le(20) & cohort.patients["died"].eq(1)
     assert scores.mean() == pytest.approx(early.mean(), abs=0.2)
     assert bundle.facts.threshold == pytest.approx(np.median(scores))
+
+
+@pytest.mark.parametrize("task", ["classes", "survival"])
+def test_maps_follow_what_patients_are_ranked_by(run: Run, task: str, tmp_path: Path) -> None:
+    """Of the last output alone they would not: by the horizon its interval counts for nothing."""
+    cohort = cohort_of(40, classes=3 if task == "classes" else 2)
+    drawn = np.random.default_rng(2)
+    bags = PatientBags(
+        {
+            str(patient): PatientBag(torch.tensor(drawn.normal(label, 3, (40, 3))).float(), {})
+            for patient, label in cohort.patients["label"].items()
+        },
+        {},
+        3,
+        "0",
+    )
+    asked = {"task": task, "aggregator": "mean", "epochs": 40}
+    if task == "survival":
+        hazard = {"survival_loss": "discrete_hazard", "time_bins": 4, "horizon": 6}
+        asked |= {"endpoint": "OS", "columns": OS, **hazard}
+    run(cohort, bags, **asked)
+    bundle, patient = read_bundle(tmp_path), "P00"
+    (number,) = bundle.facts.models_unaware_of(patient)
+    model, head = bundle.models[number], bundle.facts.head_of(number)
+    rows = bags.bags[patient].instances
+
+    def rank(kept: torch.Tensor) -> float:
+        return float(head.rank(model.score(kept).logits.astype(float)[None])[0])
+
+    lost = [rank(rows) - rank(torch.cat([rows[:i], rows[i + 1 :]])) for i in range(len(rows))]
+    found = predict_patient(bundle, patient, bags.bags[patient]).contributions
+    assert found is not None
+    follows = spearmanr(found, lost).statistic
+    of_last_alone = spearmanr(model.score(rows).contributions[:, -1], lost).statistic
+    assert follows > 0.99
+    assert of_last_alone < follows
+    attributed = attribution_of(bundle, number, patient, bags.bags[patient])
+    assert spearmanr(attributed, lost).statistic > 0.9
 
 
 def test_endpoint_that_teaches_nothing_is_refused_before_training(run: Run) -> None:
