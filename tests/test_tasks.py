@@ -15,6 +15,15 @@ def with_settings(study, added: dict[str, str]) -> Path:
     return study.settings
 
 
+def of_classes(study, *named: str) -> Path:
+    """Give a third of the patients each of the first three classes."""
+    manifest = pd.read_csv(study.manifest, dtype=str)
+    manifest["metastasis"] = [named[i % 3] for i in range(len(manifest))]
+    manifest.to_csv(study.manifest, index=False)
+    classes = f"classes = {list(named)}".replace("'", '"')
+    return with_settings(study, {"cohort": classes, "mil": 'task = "classes"'})
+
+
 def test_a_study_of_an_endpoint_ends_in_risks_and_pictures(
     small_study, cmil: Callable, tmp_path: Path
 ) -> None:
@@ -39,11 +48,8 @@ def test_a_study_of_an_endpoint_ends_in_risks_and_pictures(
 def test_a_study_of_classes_scores_each_of_them(
     small_study, cmil: Callable, tmp_path: Path
 ) -> None:
-    manifest = pd.read_csv(small_study.manifest, dtype=str)
-    manifest["metastasis"] = [("none", "few", "many")[i % 3] for i in range(len(manifest))]
-    manifest.to_csv(small_study.manifest, index=False)
-    added = {"cohort": 'classes = ["none", "few", "many"]', "mil": 'task = "classes"'}
-    done = cmil("run", with_settings(small_study, added), "--out", tmp_path / "out")
+    settings = of_classes(small_study, "none", "few", "many")
+    done = cmil("run", settings, "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     table = pd.read_csv(tmp_path / "out" / "predictions.csv")
     scores = table[["score_none", "score_few", "score_many"]]
@@ -53,11 +59,7 @@ def test_a_study_of_classes_scores_each_of_them(
 def test_a_class_of_nobody_is_refused_before_any_image_is_read(
     small_study, cmil: Callable, tmp_path: Path
 ) -> None:
-    manifest = pd.read_csv(small_study.manifest, dtype=str)
-    manifest["metastasis"] = [("none", "few", "many")[i % 3] for i in range(len(manifest))]
-    manifest.to_csv(small_study.manifest, index=False)
-    named = 'classes = ["none", "few", "many", "all"]'
-    settings = with_settings(small_study, {"cohort": named, "mil": 'task = "classes"'})
+    settings = of_classes(small_study, "none", "few", "many", "all")
     refused = cmil("run", settings, "--out", tmp_path / "out")
     assert refused.returncode == 1
     assert 'no development patient is of class "all"; take it out' in refused.stderr
