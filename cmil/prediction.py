@@ -86,9 +86,12 @@ def predict_patient(bundle: ModelBundle, patient_id: str, bag: PatientBag) -> Pa
     numbers = numbers_for(bundle, patient_id)
     results = [bundle.models[number].score(bag.instances) for number in numbers]
     said = combine(bundle.facts, numbers, np.stack([result.logits for result in results]))
+    logits = np.stack([result.logits for result in results]).astype(np.float64)
+    # Of classes the rank is that of the mean logits; of an endpoint, the mean of the ranks.
+    at = np.broadcast_to(logits.mean(axis=0), logits.shape) if bundle.facts.classes else logits
     slopes = [
-        bundle.facts.head_of(number).slope(np.asarray(result.logits, dtype=np.float64))
-        for number, result in zip(numbers, results, strict=True)
+        bundle.facts.head_of(number).slope(said_at)
+        for number, said_at in zip(numbers, at, strict=True)
     ]
     contributions = _mean_of([result.contributions for result in results], slopes)
     # Of several outputs each has an attention of its own, of which those count that raise the rank.
