@@ -110,7 +110,7 @@ def _merit(survival: SurvivalResults, endpoint: str, stratum: str) -> Merit:
         for name, value in {"endpoint": endpoint, "stratum": stratum, **wanted}.items():
             # What could not be asked has a row with its reason alone.
             rows = rows[rows[name] == value] if name in rows else rows.iloc[:0]
-        # Where no row could be asked, the table lacks the numbers' columns altogether.
+        # A folder of an earlier version may lack the numbers' columns.
         if rows.empty or column not in rows or pd.isna(rows[column].iloc[-1]):
             return "not estimable"
         low, high = (rows[f"{prefix}{limit}"].iloc[-1] for limit in ("ci_low", "ci_high"))

@@ -18,6 +18,7 @@ from survival.endpoints import prediction_problems, refuse, without_outcome
 from survival.methods_text import methods_text
 from survival.results import TABLES, Drawing, SurvivalResults, write_tables
 from survival.settings import SurvivalSettings
+from survival.study.columns import with_all_columns
 from survival.study.patients import join_each, strata_of
 from survival.study.plan import Plan, default_horizons
 from survival.study.questions import QUESTIONS, SAMPLED_QUESTIONS, ask, ask_sampled
@@ -230,6 +231,7 @@ def _collect(
         name: pd.concat([p for p in tables if len(p)] or tables[:1], ignore_index=True)
         for name, tables in parts.items()
     }
+    stacked = {name: with_all_columns(name, table) for name, table in stacked.items()}
     return stacked, tuple(drawings)
 
 

@@ -87,4 +87,7 @@ def test_what_too_few_events_leave_open_everywhere_is_not_estimable(tmp_path: Pa
     )
     part = endpoint_part(results, "death")
     assert len(part.merits) >= 2
-    assert {merit.added for merit in part.merits} == {"not estimable"}
+    for merit in part.merits:
+        said = (merit.added, merit.ipa, merit.slope, merit.observed_to_expected)
+        assert set(said) == {"not estimable"}
+    assert "corrected" in pd.read_csv(tmp_path / "added_value.csv")
