@@ -16,7 +16,10 @@ from cohorts.errors import DataError
 from survival.multiplicity import adjusted_p
 
 MODEL, AGGREGATOR, BASELINE = "model", "aggregator", "baseline"
-SWAPPED = f"fewer than {FEW} patients of a label: interval by MOVER, p by swapping ranks"
+SWAPPED = (
+    f"fewer than {FEW} patients of a label: interval by MOVER, p by swapping ranks (beside a score "
+    "that is the same for all, labels)"
+)
 NO_SPREAD = "difference without spread: interval and p not estimable"
 
 COLUMNS = (

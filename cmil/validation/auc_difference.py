@@ -1,6 +1,8 @@
 """Whether one score separates patients better than another, or the same score others."""
 
+import math
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -74,7 +76,9 @@ def few_patients_auc_difference(
     27:1693, eq. 3 with correlation) and lies within -1 and 1; their correlation is DeLong's. The
     test swaps the mid-ranks of the two scores patient by patient, after Venkatraman & Begg 1996
     (Biometrika 83:835) but of the AUC alone and without ranking anew: all 2^n ways up to 13
-    patients, else 10,000 that are drawn, of which the patients as they are is one.
+    patients, else 10,000 that are drawn, of which the patients as they are is one. Beside a score
+    that is the same for all there is nothing to swap: the labels are permuted, which is the exact
+    test of Mann & Whitney 1947 (Ann Math Stat 18:50), all ways up to 10,000, else as many drawn.
 
     Parameters
     ----------
@@ -84,7 +88,7 @@ def few_patients_auc_difference(
         95% limits of the AUC of `one`, and of `other`; a score that is the same for all is 0.5
         without any.
     rng
-        Draws the swaps.
+        Draws the swaps or labels.
 
     Raises
     ------
@@ -109,7 +113,8 @@ def few_patients_auc_difference(
         float(np.sqrt(max(0.0, a**2 + b**2 - 2 * shared * a * b)))
         for a, b in ((reach[0][0], reach[1][1]), (reach[0][1], reach[1][0]))
     )
-    p = _p_by_swaps(gained, np.asarray(labels) == 1, rng)
+    is_constant = np.ptp(one) == 0 or np.ptp(other) == 0
+    p = (_p_by_labels if is_constant else _p_by_swaps)(gained, np.asarray(labels) == 1, rng)
     low, high = max(-1.0, plain.value - below), min(1.0, plain.value + above)
     return AucDifference(plain.value, low, high, plain.variance, float("nan"), p)
 
@@ -128,6 +133,22 @@ def _p_by_swaps(
     # Sums of the same terms in another order are the same.
     reached = np.abs(signs @ weighed) >= abs(weighed.sum()) - 1e-9
     return float(reached.mean())
+
+
+def _p_by_labels(
+    gained: NDArray[np.float64], cases: NDArray[np.bool_], rng: np.random.Generator
+) -> float:
+    """Two-sided p of the mean rank that cases gain over controls, if who is a case is chance."""
+    total, many = len(gained), int(cases.sum())
+    if math.comb(total, many) <= _SWAPS:
+        places = np.array(list(combinations(range(total), many)))
+    else:
+        places = np.argsort(rng.random((_SWAPS, total)), axis=1)[:, :many]
+        places[0] = np.flatnonzero(cases)
+    # The mean over controls follows from that over cases; both have the same mean over all ways.
+    centred = gained - gained.mean()
+    of_cases = np.abs(centred[places].sum(axis=1))
+    return float((of_cases >= abs(centred[cases].sum()) - 1e-9).mean())
 
 
 def unpaired_auc_difference(

@@ -125,7 +125,7 @@ def test_identical_and_perfect_scores(patients: int) -> None:
         assert math.isnan(constant["p"])
         return
     assert {same["note"], constant["note"]} == {SWAPPED}
-    assert constant["p"] == 2 / 2**10  # of all swaps, none and all
+    assert constant["p"] == pytest.approx(2 / math.comb(10, 5))  # of all labels, two part as well
     assert 0 < constant["difference_ci_low"] < constant["difference_ci_high"] <= 0.5
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import mannwhitneyu
 
 from cmil.validation.auc_difference import (
     auc_difference,
@@ -53,6 +55,30 @@ def test_of_few_patients_equal_scores_are_seldom_told_apart() -> None:
     ]
     assert np.mean(np.array(p) <= 0.05) <= 0.09  # 0.05 and three standard errors
     assert 0.4 <= np.mean(p) <= 0.6
+
+
+@pytest.mark.parametrize(("cases", "controls"), [(5, 5), (4, 6)])
+def test_of_few_patients_p_beside_a_constant_is_exact(cases: int, controls: int) -> None:
+    """Over all orders of the patients, p is at most a level no more often than the level says."""
+    total, rng = cases + controls, np.random.default_rng(0)
+    p = []
+    for places in combinations(range(total), cases):
+        labels = np.isin(np.arange(total), places).astype(int)
+        order, limits = (range(total), [0.5] * total), ((0.0, 1.0), (0.0, 1.0))
+        p.append(few_patients_auc_difference(*order, labels, limits, rng).p)
+    for level in np.unique(p):
+        assert np.mean(p <= level) == pytest.approx(level)
+    assert min(p) == pytest.approx(2 / math.comb(total, cases))
+
+
+def test_of_few_patients_p_beside_a_constant_is_mann_whitneys() -> None:
+    rng, labels = np.random.default_rng(1), np.array([1] * 6 + [0] * 30)
+    limits = ((0.0, 1.0), (0.0, 1.0))
+    for shift in (0.0, 0.5, 1.0):
+        score = rng.normal(size=36) + shift * labels
+        exact = mannwhitneyu(score[labels == 1], score[labels == 0], method="exact").pvalue
+        drawn = few_patients_auc_difference(score, np.ones(36), labels, limits, rng).p
+        assert drawn == pytest.approx(exact, abs=4 * (exact / 10_000) ** 0.5)
 
 
 @given(patients)
