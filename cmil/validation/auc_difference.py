@@ -76,9 +76,10 @@ def few_patients_auc_difference(
     27:1693, eq. 3 with correlation) and lies within -1 and 1; their correlation is DeLong's. The
     test swaps the mid-ranks of the two scores patient by patient, after Venkatraman & Begg 1996
     (Biometrika 83:835) but of the AUC alone and without ranking anew: all 2^n ways up to 13
-    patients, else 10,000 that are drawn, of which the patients as they are is one. Beside a score
-    that is the same for all there is nothing to swap: the labels are permuted, which is the exact
-    test of Mann & Whitney 1947 (Ann Math Stat 18:50), all ways up to 10,000, else as many drawn.
+    patients, else 10,000 that are drawn, of which the patients as they are is one; its level is
+    approximate. Beside a score that is the same for all there is nothing to swap: the labels are
+    permuted, which is the exact test of Mann & Whitney 1947 (Ann Math Stat 18:50), all ways up to
+    10,000, else as many drawn.
 
     Parameters
     ----------

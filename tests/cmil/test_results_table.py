@@ -119,10 +119,12 @@ def test_models_are_compared_in_the_widest_cohort() -> None:
     assert line_of(text, "mean").split(" (the model) ")[1] == "-"
     low, high = size["difference_ci_low"], size["difference_ci_high"]
     assert f"+0.25 ({low:+.2f} to {high:+.2f}) {size['p_holm']:.2f}" in line_of(text, "bag size")
-    perfect = comparison_table(compared("Bern", [0, 0, 0, 0, 0, 1, 1, 1, 1, 1]))
+    perfect = comparison_table(compared("Bern", ([0] * 5 + [1] * 5) * 2))
     assert "+0.50 (95% CI not estimable)" in perfect
+    few = comparison_table(compared("Bern", [0] * 5 + [1] * 5))
+    assert re.search(r"\+0\.50 \(\+0\.\d\d to \+0\.50\)", few)
     none = comparison_table(compared("Bern", [0, 0]))
-    assert "nan" not in perfect + none
+    assert "nan" not in perfect + few + none
 
 
 def test_adjusted_ratios_do_not_stand_in_for_crude_ones(out: Path) -> None:
