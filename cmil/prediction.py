@@ -85,14 +85,13 @@ def predict_patient(bundle: ModelBundle, patient_id: str, bag: PatientBag) -> Pa
     """Score one patient with the models that have not seen it."""
     numbers = numbers_for(bundle, patient_id)
     results = [bundle.models[number].score(bag.instances) for number in numbers]
-    said = combine(bundle.facts, numbers, np.stack([result.logits for result in results]))
-    logits = np.stack([result.logits for result in results]).astype(np.float64)
+    logits = np.stack([result.logits for result in results])
+    said = combine(bundle.facts, numbers, logits)
     # Of classes the rank is that of the mean logits; of an endpoint, the mean of the ranks.
-    at = np.broadcast_to(logits.mean(axis=0), logits.shape) if bundle.facts.classes else logits
-    slopes = [
-        bundle.facts.head_of(number).slope(said_at)
-        for number, said_at in zip(numbers, at, strict=True)
-    ]
+    at = logits.astype(np.float64)
+    if bundle.facts.classes:
+        at = np.broadcast_to(at.mean(axis=0), at.shape)
+    slopes = [bundle.facts.head_of(number).slope(x) for number, x in zip(numbers, at, strict=True)]
     contributions = _mean_of([result.contributions for result in results], slopes)
     # Of several outputs each has an attention of its own, of which those count that raise the rank.
     raising = [np.maximum(slope, 0) / np.maximum(slope, 0).sum() for slope in slopes]
@@ -136,9 +135,9 @@ def _mean_of(
 ) -> NDArray[np.float32] | None:
     """Mean over models of their (N, K) maps, or (N, 1) of all outputs, weighted by (K,)."""
     known = [
-        values[:, -1]
-        if values.shape[1] != len(weight) or len(weight) == 1
-        else (values @ weight).astype(np.float32)
+        (values @ weight).astype(np.float32)
+        if values.shape[1] == len(weight) > 1
+        else values[:, -1]
         for values, weight in zip(maps, weights, strict=True)
         if values is not None
     ]

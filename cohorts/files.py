@@ -57,8 +57,14 @@ def json_text(content: Any) -> str:
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, mend: str | None = None) -> Any:
     """Read JSON from `path`.
+
+    Parameters
+    ----------
+    mend
+        What the user is told to do where it is missing or damaged; without it, to run the stage
+        that writes it.
 
     Raises
     ------
@@ -68,10 +74,12 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise FileFormatError(f'"{path}" does not exist; run the stage that writes it') from error
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise FileFormatError(
-            f'"{path}" is not valid JSON ({error}); delete it and run its stage again'
+            f'"{path}" does not exist; {mend or "run the stage that writes it"}'
+        ) from error
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise FileFormatError(
+            f'"{path}" is not valid JSON ({error}); {mend or "delete it and run its stage again"}'
         ) from error
 
 

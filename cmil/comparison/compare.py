@@ -12,6 +12,7 @@ from cmil.validation.auc_difference import (
     few_patients_auc_difference,
 )
 from cmil.validation.discrimination import FEW, FEWEST, too_few
+from cmil.validation.estimate import Estimate
 from cohorts.errors import DataError
 from survival.multiplicity import adjusted_p
 
@@ -81,9 +82,10 @@ def compare(scores: pd.DataFrame, seed: np.random.SeedSequence) -> pd.DataFrame:
     rows = []
     for cohort, patients in cohorts[ours].items():
         reference = patients.set_index("patient_id")
+        of_ours = cohort_auc(patients, seed)
         for name in order:
             theirs = _aligned(reference, cohorts[name].get(cohort), name)
-            rows.append({"cohort": cohort, **_row(reference, theirs, seed)})
+            rows.append({"cohort": cohort, **_row(reference, of_ours, theirs, seed)})
     table = pd.DataFrame(rows)
     return table.assign(p_holm=adjusted_p(table["p"], "holm"))[list(COLUMNS)]
 
@@ -97,14 +99,25 @@ def _aligned(reference: pd.DataFrame, theirs: pd.DataFrame | None, name: str) ->
 
 
 def _row(
-    reference: pd.DataFrame, theirs: pd.DataFrame, seed: np.random.SeedSequence
+    reference: pd.DataFrame,
+    of_ours: Estimate,
+    theirs: pd.DataFrame,
+    seed: np.random.SeedSequence,
 ) -> dict[str, object]:
     labels = reference["label"]
     positives = int(labels.sum())
     is_ours = theirs["role"].iloc[0] == MODEL
-    smallest = _fewest_of_a_label(labels)
-    auc = cohort_auc(theirs.reset_index(), seed)
-    found = None if is_ours else _difference(reference, theirs, seed)
+    smallest = min(positives, len(labels) - positives)
+    auc = of_ours if is_ours else cohort_auc(theirs.reset_index(), seed)
+    found = None
+    if smallest >= FEWEST and not is_ours:
+        scores = reference["score"], theirs["score"]
+        if smallest >= FEW:
+            found = auc_difference(*scores, labels)
+        else:
+            limits = (of_ours.ci_low, of_ours.ci_high), (auc.ci_low, auc.ci_high)
+            swaps = np.random.default_rng(seed)
+            found = few_patients_auc_difference(*scores, labels, limits, swaps)
     return {
         "model": theirs["model"].iloc[0],
         "role": theirs["role"].iloc[0],
@@ -120,27 +133,6 @@ def _row(
         "note": _note(smallest, found),
         "model_digest": theirs["model_digest"].iloc[0],
     }
-
-
-def _fewest_of_a_label(labels: "pd.Series[int]") -> int:
-    """Count the patients of the rarer label."""
-    positives = int(labels.sum())
-    return min(positives, len(labels) - positives)
-
-
-def _difference(
-    reference: pd.DataFrame, theirs: pd.DataFrame, seed: np.random.SeedSequence
-) -> AucDifference | None:
-    """Set the study's model against another; None with too few patients for anything."""
-    labels, scores = reference["label"], (reference["score"], theirs["score"])
-    smallest = _fewest_of_a_label(labels)
-    if smallest < FEWEST:
-        return None
-    if smallest >= FEW:
-        return auc_difference(*scores, labels)
-    ours, other = (cohort_auc(one.reset_index(), seed) for one in (reference, theirs))
-    limits = (ours.ci_low, ours.ci_high), (other.ci_low, other.ci_high)
-    return few_patients_auc_difference(*scores, labels, limits, np.random.default_rng(seed))
 
 
 def _note(smallest: int, found: AucDifference | None) -> str:

@@ -1,6 +1,5 @@
 """Areas that a person has drawn, as GeoJSON in level-0 pixels, and the patches that lie in them."""
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cohorts.errors import FileFormatError, SettingsError
+from cohorts.files import read_json
 
 Ring = NDArray[np.float64]
 """(points, 2) x and y, closed or not."""
@@ -65,15 +65,8 @@ def refuse_unknown_class(folder: Path, wanted: str) -> None:
 
 
 def _features(path: Path) -> list[Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise FileFormatError(f'"{path}" does not exist') from error
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        # Somebody drew it: it can be exported again, but not made again by a stage.
-        raise FileFormatError(
-            f'"{path}" is not valid JSON ({error}); export the annotations again'
-        ) from error
+    # Somebody drew it: no stage makes it again.
+    content = read_json(path, mend="export the annotations again")
     if isinstance(content, dict):
         content = content.get("features", [content])
     if not isinstance(content, list):

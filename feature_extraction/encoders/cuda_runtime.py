@@ -8,8 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cohorts.errors import EncoderError
-from feature_extraction.encoders.runtime import Backend, OnPixels, Pixels, Precision, Vectors
+from feature_extraction.encoders.runtime import (
+    Backend,
+    OnPixels,
+    Pixels,
+    Precision,
+    Vectors,
+    no_room_for,
+)
 
 # Before a network is recorded, so that libraries have chosen their kernels and workspaces.
 _WARM_UPS = 3
@@ -64,10 +70,7 @@ class CudaRuntime:
             self._compile()
             self._vectors, self._compute = self._recorded()
         except torch.OutOfMemoryError as error:
-            raise EncoderError(
-                f"the GPU's memory does not hold a batch of {batch_size} patches; lower "
-                "batch_size or free it"
-            ) from error
+            raise no_room_for(batch_size) from error
 
     def start(self, patches: Pixels) -> Callable[[], Vectors]:
         """Queue a batch of (B, side, side, 3) patches; threads may call it at once."""

@@ -8,8 +8,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from cohorts.errors import EncoderError
-from feature_extraction.encoders.runtime import Backend, Pixels, Precision, Runtime, Vectors
+from feature_extraction.encoders.runtime import (
+    Backend,
+    Pixels,
+    Precision,
+    Runtime,
+    Vectors,
+    no_room_for,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,10 +106,7 @@ class Encoder:
         try:
             return self.runtime.start(_fitted(batch, self.input_px))
         except torch.OutOfMemoryError as error:
-            raise EncoderError(
-                f"the GPU's memory does not hold a batch of {len(batch)} patches; lower "
-                "batch_size or free it"
-            ) from error
+            raise no_room_for(len(batch)) from error
 
 
 def _fitted(patches: Pixels, side: int) -> Pixels:

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from cohorts.errors import EncoderError
 from feature_extraction.settings import Channels
 
 Backend = Literal["torch", "openvino"]
@@ -32,6 +33,13 @@ class Runtime(Protocol):
 
     def start(self, patches: Pixels) -> Callable[[], Vectors]:
         """Start to embed (B, H, W, 3) patches; what is given waits for their (B, D) vectors."""
+
+
+def no_room_for(patches: int) -> EncoderError:
+    """Say that a batch does not fit into the GPU, and what to do."""
+    return EncoderError(
+        f"the GPU's memory does not hold a batch of {patches} patches; lower batch_size or free it"
+    )
 
 
 class OnPixels(nn.Module):
