@@ -26,7 +26,8 @@ from cmil.run_record import describe_machine
 from cohorts.manifest import Slide, SourceKind, read_cohort
 from cohorts.settings import CohortSettings
 from cohorts.simulate import SmearTruth, read_truth, simulate_study, tumour_patches
-from feature_extraction.patches import PatchBlock, Reading, block_readers
+from feature_extraction.patch_reading import block_readers
+from feature_extraction.patches import PatchBlock, Reading
 from feature_extraction.quality import measure_quality
 from feature_extraction.selection import REASONS, PatchRule, drop_reasons
 from feature_extraction.settings import ExtractionSettings

@@ -10,7 +10,8 @@ from cohorts.files import digest_of
 from cohorts.manifest import Slide
 from feature_extraction.colour import ColourReference, SlideColour, fit_reference, fit_slide
 from feature_extraction.identity import stat_of
-from feature_extraction.patches import Reading, block_readers
+from feature_extraction.patch_reading import block_readers
+from feature_extraction.patches import Reading
 from feature_extraction.settings import ExtractionSettings
 from feature_extraction.sources import Source, open_source
 from feature_extraction.sources.canvas import Rgb

@@ -14,8 +14,9 @@ from feature_extraction.candidates import Candidates
 from feature_extraction.encoders import Encoder
 from feature_extraction.feature_spool import FeatureSpool
 from feature_extraction.geometry import Geometry
-from feature_extraction.patches import PatchBlock, Reading, block_readers
-from feature_extraction.reading_ahead import read_in_order, reading_ahead
+from feature_extraction.patch_reading import opened
+from feature_extraction.patches import PatchBlock, Reading
+from feature_extraction.reading_ahead import ReadBlocks, read_in_threads
 from feature_extraction.recipe import stated_of
 from feature_extraction.selection import REASONS, drop_reasons
 from feature_extraction.settings import ExtractionSettings
@@ -32,6 +33,7 @@ def embed_slide(
     reading: Reading,
     spool: FeatureSpool,
     on_patches: OnPatches = lambda _done, _all: None,
+    read_blocks: ReadBlocks = read_in_threads,
 ) -> tuple[Candidates, NDArray[np.intp]]:
     """Read, measure and embed the patches of one slide.
 
@@ -47,6 +49,8 @@ def embed_slide(
         Receives the features, in the order of reading.
     on_patches
         Told of the progress.
+    read_blocks
+        Who reads.
 
     Returns
     -------
@@ -64,22 +68,21 @@ def embed_slide(
         If the encoder gives no numbers.
     """
     blocks: list[PatchBlock] = []
-    on_gpu = encoder.device.type == "cuda"
-    fields = len(source.names) > 1 and reading.settings.images == "fields"
-    ahead = reading_ahead(on_gpu=on_gpu, fields=fields)
-    with (
-        block_readers(slide, source, reading) as readers,
-        closing(read_in_order(readers, ahead)) as read,
-    ):
-        told = _told(read, len(readers), on_patches)
-        wanted = _sampled(told, reading.settings)
-        batches = _batches(wanted, reading.settings.batch_size, blocks, filled=on_gpu)
-        for vectors in encoder.stream(batches):
-            if not np.isfinite(vectors).all():
-                raise EncoderError(
-                    "the encoder gave NaN or infinity; check the weights, mean and std"
-                )
-            spool.append(vectors)
+    settings = reading.settings
+    with opened(slide, source, reading) as at_hand:
+        parts = at_hand.parts()
+        with closing(read_blocks(at_hand, parts)) as read:
+            wanted = _sampled(_told(read, len(parts), on_patches), settings)
+            if encoder.device.type == "cuda":
+                batches = _filled(wanted, settings.batch_size, blocks)
+            else:
+                batches = _as_read(wanted, settings.batch_size, blocks)
+            for vectors in encoder.stream(batches):
+                if not np.isfinite(vectors).all():
+                    raise EncoderError(
+                        "the encoder gave NaN or infinity; check the weights, mean and std"
+                    )
+                spool.append(vectors)
     if not len(spool):
         raise ImageError(
             f"no patch is stained by at least min_stained = {reading.settings.min_stained}; "
@@ -111,24 +114,43 @@ def _sampled(blocks: Iterator[PatchBlock], settings: ExtractionSettings) -> Iter
         yield block
 
 
-def _batches(
-    blocks: Iterator[PatchBlock], size: int, seen: list[PatchBlock], *, filled: bool
+def _as_read(
+    blocks: Iterator[PatchBlock], size: int, seen: list[PatchBlock]
 ) -> Iterator[NDArray[np.uint8]]:
     """Give the pixels of blocks in batches of at most `size`; `seen` collects the rest of them.
 
-    A GPU is fast in full batches only. A processor cuts batches into chunks of its own: there the
-    pixels go as they were read, and are not copied once more.
+    A processor cuts batches into chunks of its own: the pixels go as they were read, and are not
+    copied once more.
     """
-    held: list[NDArray[np.uint8]] = []
     for block in blocks:
         seen.append(block.without_pixels())
-        held.append(block.pixels)
-        while sum(len(pixels) for pixels in held) >= (size if filled else 1):
-            together = held[0] if len(held) == 1 else np.concatenate(held)
-            yield together[:size]
-            held = [together[size:]]
-    if sum(len(pixels) for pixels in held):
-        yield np.concatenate(held)
+        for first in range(0, len(block), size):
+            yield block.pixels[first : first + size]
+
+
+def _filled(
+    blocks: Iterator[PatchBlock], size: int, seen: list[PatchBlock]
+) -> Iterator[NDArray[np.uint8]]:
+    """Give the pixels in batches of `size`, for a GPU is fast in full batches only.
+
+    All are the same array: the GPU's runtime has copied a batch when the next is asked for, and
+    new memory for each would cost more than the copy.
+    """
+    batch, held = np.empty((0, 0, 0, 3), dtype=np.uint8), 0
+    for block in blocks:
+        seen.append(block.without_pixels())
+        if not len(batch):
+            batch = np.empty((size, *block.pixels.shape[1:]), dtype=np.uint8)
+        first = 0
+        while first < len(block):
+            more = min(size - held, len(block) - first)
+            batch[held : held + more] = block.pixels[first : first + more]
+            held, first = held + more, first + more
+            if held == size:
+                yield batch
+                held = 0
+    if held:
+        yield batch[:held]
 
 
 def _described(

@@ -11,7 +11,8 @@ from threading import Event
 from cohorts.manifest import Cohort, Slide
 from feature_extraction.encoders import load_encoder
 from feature_extraction.identity import SourceIdentity, images_of
-from feature_extraction.reading_ahead import slides_at_once
+from feature_extraction.reading_ahead import read_in_threads, slides_at_once
+from feature_extraction.reading_processes import ReadingCrews
 from feature_extraction.slide_job import Extraction, SlideJob, extract_slide
 from feature_extraction.slide_lock import InWorkElsewhere
 from feature_extraction.slide_record import SlideOutcome, read_record, write_slide_table
@@ -115,6 +116,8 @@ def extract_here(on_patches: OnPatches = lambda _id, _done, _all: None) -> Engin
         jobs: Sequence[SlideJob], extraction: Extraction
     ) -> Generator[SlideOutcome, None, None]:
         encoder = load_encoder(extraction.settings)
+        on_gpu = encoder.device.type == "cuda"
+        at_once = slides_at_once(on_gpu=on_gpu)
         stopped = Event()
 
         def one(job: SlideJob, *, wait: bool) -> SlideOutcome:
@@ -123,11 +126,16 @@ def extract_here(on_patches: OnPatches = lambda _id, _done, _all: None) -> Engin
                     raise _StoppedError
                 on_patches(job.slide.slide_id, done, of)
 
-            return extract_slide(job, encoder, extraction, wait=wait, on_patches=tell)
+            read_blocks = crews.read if on_gpu else read_in_threads
+            return extract_slide(
+                job, encoder, extraction, wait=wait, on_patches=tell, read_blocks=read_blocks
+            )
 
-        at_once = slides_at_once(on_gpu=encoder.device.type == "cuda")
         put_off = []
-        with closing(_in_order(partial(one, wait=False), jobs, at_once)) as work:
+        with (
+            closing(ReadingCrews(extraction.settings)) as crews,
+            closing(_in_order(partial(one, wait=False), jobs, at_once)) as work,
+        ):
             try:
                 for job, outcome in work:
                     try:
@@ -136,9 +144,9 @@ def extract_here(on_patches: OnPatches = lambda _id, _done, _all: None) -> Engin
                         put_off.append(job)
             finally:
                 stopped.set()
-        stopped.clear()
-        for job in put_off:
-            yield one(job, wait=True)
+            stopped.clear()
+            for job in put_off:
+                yield one(job, wait=True)
 
     return run
 

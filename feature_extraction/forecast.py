@@ -21,14 +21,15 @@ from cohorts.errors import AccessError, DataError, FileFormatError
 from cohorts.manifest import Cohort, Slide
 from feature_extraction.bags import bag_path
 from feature_extraction.candidates import read_candidates
-from feature_extraction.colour import METHODS_WITH_REFERENCE, fit_reference, normaliser
+from feature_extraction.colour import METHODS_WITH_REFERENCE, fit_reference
 from feature_extraction.colour_sample import measure_slide
 from feature_extraction.encoders import Encoder, load_encoder
 from feature_extraction.extract import jobs_of
 from feature_extraction.failures import FAILURES
 from feature_extraction.identity import doubles, identify
 from feature_extraction.patch_count import count_patches, spread_over
-from feature_extraction.patches import Reading, block_readers
+from feature_extraction.patch_reading import block_readers
+from feature_extraction.patches import Reading
 from feature_extraction.quality import MEASURES
 from feature_extraction.rates import Rates, time_encoder, time_reading
 from feature_extraction.reading_ahead import usable_cores
@@ -317,7 +318,7 @@ def _read_some(
         reference = extraction.reference
         if reference is None and settings.stain in METHODS_WITH_REFERENCE:
             reference = fit_reference([colour])  # as costly as the one that is still to be fitted
-        reading = replace(reading, normalise=normaliser(colour, reference))
+        reading = replace(reading, colour=colour, reference=reference)
     with block_readers(slide, source, reading) as readers:
         middle = max(0, (len(readers) - _TIMED_BLOCKS) // 2)
         blocks, seconds = time_reading(readers[middle : middle + _TIMED_BLOCKS], on_gpu=on_gpu)

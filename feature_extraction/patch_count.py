@@ -6,7 +6,8 @@ import numpy as np
 
 from cohorts.errors import ImageError
 from cohorts.manifest import Slide
-from feature_extraction.patches import Reading, block_readers, candidates_of
+from feature_extraction.patch_reading import block_readers, candidates_of
+from feature_extraction.patches import Reading
 from feature_extraction.slide_job import Extraction, coordinates_of
 from feature_extraction.sources import Source
 

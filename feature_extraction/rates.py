@@ -10,7 +10,7 @@ import numpy as np
 from feature_extraction.encoders import Encoder
 from feature_extraction.encoders.probe import draw_probe
 from feature_extraction.patches import BlockReader, PatchBlock
-from feature_extraction.reading_ahead import reading_threads
+from feature_extraction.reading_ahead import THREADS, cores_that_read
 
 _SECONDS = 1.0
 _FIRST_PATCHES = 8
@@ -48,7 +48,7 @@ class Rates:
             return self.embedding
         if self.on_gpu:
             return min(self.embedding, self.reading)
-        share = min(1.0, reading_threads(on_gpu=False) / self.cores)
+        share = min(1.0, THREADS / self.cores)
         return min(self.reading, 1 / (1 / self.embedding + share / self.reading))
 
     def to_json(self) -> dict[str, float | None]:
@@ -76,6 +76,9 @@ def time_encoder(encoder: Encoder, patch_px: int, batch_size: int) -> float:
 def time_reading(readers: Sequence[BlockReader], *, on_gpu: bool) -> tuple[list[PatchBlock], float]:
     """Read blocks as extraction does; give them without their pixels, and the seconds it took.
 
+    Beside a GPU a process for each core reads: here one reads alone, and the seconds are those that
+    all together would take.
+
     Raises
     ------
     ImageError
@@ -86,6 +89,7 @@ def time_reading(readers: Sequence[BlockReader], *, on_gpu: bool) -> tuple[list[
         return reader().without_pixels()
 
     started = time.perf_counter()
-    with ThreadPoolExecutor(reading_threads(on_gpu=on_gpu)) as pool:
+    with ThreadPoolExecutor(1 if on_gpu else THREADS) as pool:
         blocks = list(pool.map(read, readers))
-    return blocks, time.perf_counter() - started
+    seconds = time.perf_counter() - started
+    return blocks, seconds / cores_that_read() if on_gpu else seconds

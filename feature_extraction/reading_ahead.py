@@ -1,44 +1,27 @@
-"""Threads that read blocks of patches ahead of the encoder."""
+"""Read blocks of patches ahead of the encoder: who does, and how far ahead."""
 
 import os
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from functools import partial
 
-from feature_extraction.patches import BlockReader, PatchBlock
+from feature_extraction.patch_reading import OpenedSource
+from feature_extraction.patches import FieldPart, Part, PatchBlock
+
+ReadBlocks = Callable[[OpenedSource, Sequence[Part]], Generator[PatchBlock, None, None]]
+"""Reads parts of a source; the pixels of a block are valid until the next is asked for."""
 
 # Beside an encoder on the same processor more would take its cores.
-_BESIDE_PROCESSOR = 2
-_MOST_BESIDE_GPU = 16
-# While one is opened, or its bag written, the GPU has the other's patches.
-_SLIDES_BESIDE_GPU = 2
+THREADS = 2
+_BLOCKS_WAITING = 10
 # A field is read whole, and many times larger than a block of a slide.
-_BLOCKS_WAITING, _FIELDS_WAITING = 10, 2
-_MOST_FIELDS = 6
-
-
-@dataclass(frozen=True)
-class Ahead:
-    """How much is read at a time.
-
-    Attributes
-    ----------
-    threads
-        That read.
-    blocks
-        That are being read, or are read and wait for the encoder.
-    """
-
-    threads: int
-    blocks: int
-
-
-def reading_threads(*, on_gpu: bool) -> int:
-    """Count the threads that read beside an encoder, of all slides together."""
-    if not on_gpu:
-        return _BESIDE_PROCESSOR
-    return max(_BESIDE_PROCESSOR, min(_MOST_BESIDE_GPU, usable_cores()))
+FIELD_THREADS, _FIELDS_WAITING = 6, 2
+# While one is opened, or its bag written, the GPU has the others' patches.
+_SLIDES_BESIDE_GPU = 3
+_MOST_READERS = 16
+# Of each slide: while one of them is opened or written, the readers of the others have its cores.
+_READERS_FOR_A_CORE = 2
 
 
 def slides_at_once(*, on_gpu: bool) -> int:
@@ -46,32 +29,29 @@ def slides_at_once(*, on_gpu: bool) -> int:
     return _SLIDES_BESIDE_GPU if on_gpu else 1
 
 
-def reading_ahead(*, on_gpu: bool, fields: bool) -> Ahead:
-    """Say how much of one slide is read ahead of the encoder.
-
-    Parameters
-    ----------
-    on_gpu
-        Whether the encoder leaves the processor to the readers.
-    fields
-        Whether a block is an image that is read whole.
-    """
-    threads = -(-reading_threads(on_gpu=on_gpu) // slides_at_once(on_gpu=on_gpu))
-    if fields:
-        threads = min(threads, _MOST_FIELDS)
-    return Ahead(threads, threads + (_FIELDS_WAITING if fields else _BLOCKS_WAITING))
+def cores_that_read() -> int:
+    """Count the cores that read beside a GPU, for all slides together."""
+    return min(_MOST_READERS, usable_cores())
 
 
-def read_in_order(
-    readers: Sequence[BlockReader], ahead: Ahead
+def readers_of_slide() -> int:
+    """Count the processes that read one slide beside a GPU; 1 means that threads do."""
+    cores = cores_that_read()
+    return 1 if cores <= THREADS else -(-cores * _READERS_FOR_A_CORE // _SLIDES_BESIDE_GPU)
+
+
+def read_in_threads(
+    source: OpenedSource, parts: Sequence[Part], threads: int = THREADS
 ) -> Generator[PatchBlock, None, None]:
-    """Read blocks in parallel and give them in order, a bounded number ahead of who takes them."""
+    """Read parts in parallel and give them in order, a bounded number ahead of who takes them."""
+    fields = any(isinstance(part, FieldPart) for part in parts)
+    ahead = threads + (_FIELDS_WAITING if fields else _BLOCKS_WAITING)
     waiting: deque[Future[PatchBlock]] = deque()
-    with ThreadPoolExecutor(ahead.threads) as pool:
+    with ThreadPoolExecutor(threads) as pool:
         try:
-            for reader in readers:
-                waiting.append(pool.submit(reader))
-                if len(waiting) >= ahead.blocks:
+            for part in parts:
+                waiting.append(pool.submit(partial(source.read, part)))
+                if len(waiting) >= ahead:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
@@ -81,7 +61,7 @@ def read_in_order(
 
 
 def usable_cores() -> int:
-    """Count the cores that this process may use; Slurm and `taskset` give it fewer than there are.
+    """Count the cores that this process may use, which Slurm and taskset make fewer.
 
     A quota of the container, in which cores are shared by time, is not seen here.
     """

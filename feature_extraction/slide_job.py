@@ -1,15 +1,20 @@
 """One slide from its images to its bag: the unit of work of every engine."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from cohorts.errors import AccessError, DataError, FileFormatError, ImageError
 from cohorts.manifest import Slide
 from feature_extraction.bags import bag_path
-from feature_extraction.candidates import read_candidates, write_candidates
-from feature_extraction.colour import ColourReference, normaliser
+from feature_extraction.candidates import Candidates, read_candidates, write_candidates
+from feature_extraction.colour import ColourReference
 from feature_extraction.colour_sample import measure_slide
 from feature_extraction.embedding import OnPatches, embed_slide
 from feature_extraction.encoders import Encoder
@@ -17,6 +22,7 @@ from feature_extraction.failures import FAILURES
 from feature_extraction.feature_spool import FeatureSpool
 from feature_extraction.identity import SourceIdentity, doubles, identify, images_of
 from feature_extraction.patches import Reading
+from feature_extraction.reading_ahead import ReadBlocks, read_in_threads
 from feature_extraction.recipe import (
     RECIPE_VERSION,
     Recipe,
@@ -42,6 +48,9 @@ from feature_extraction.sources.image_source import refusal_of_all
 if TYPE_CHECKING:
     from feature_extraction.coordinates import Coordinates
 
+_Embed = Callable[
+    [Slide, Source, Encoder, Reading, FeatureSpool], tuple[Candidates, NDArray[np.intp]]
+]
 _NOT_TRIED = "not tried again, it failed alike twice; --retry-failed tries it"
 
 
@@ -88,6 +97,7 @@ def extract_slide(
     *,
     wait: bool = False,
     on_patches: OnPatches = lambda _done, _all: None,
+    read_blocks: ReadBlocks = read_in_threads,
 ) -> SlideOutcome:
     """Make the bag of a slide, or find that it is still true.
 
@@ -103,7 +113,7 @@ def extract_slide(
     with slide_lock(job.slide.slide_id, extraction.out, wait=wait):
         before = read_record(extraction.out, job.slide)
         started = time.monotonic()
-        after = _attempt(job, encoder, extraction, before, on_patches)
+        after = _attempt(job, encoder, extraction, before, on_patches, read_blocks)
         if after.attempts != before.attempts:
             after = replace(after, seconds=round(time.monotonic() - started, 3))
         settled = after
@@ -139,6 +149,7 @@ def _attempt(
     extraction: Extraction,
     before: SlideRecord,
     on_patches: OnPatches,
+    read_blocks: ReadBlocks,
 ) -> SlideRecord:
     slide, path = job.slide, bag_path(extraction.out, job.slide.slide_id)
     now = before
@@ -165,7 +176,8 @@ def _attempt(
         )
         path.unlink(missing_ok=True)  # of other bytes or settings: no one may take it for new
         reading = _reading_of(slide, source, extraction, left_out, given)
-        made = _make(slide, source, encoder, reading, extraction, recipe, identity, on_patches)
+        embed = partial(embed_slide, on_patches=on_patches, read_blocks=read_blocks)
+        made = _make(slide, source, encoder, reading, extraction, recipe, identity, embed)
         outcome = replace(outcome, patches=made[0], dropped=made[1])
         return replace(now, outcome=outcome, attempts=before.attempts + 1, lasting=False)
     except FAILURES as error:
@@ -279,7 +291,7 @@ def _reading_of(
     if settings.stain == "none":
         return reading
     colour = measure_slide(slide, source, settings, left_out)
-    return replace(reading, normalise=normaliser(colour, extraction.reference))
+    return replace(reading, colour=colour, reference=extraction.reference)
 
 
 def _make(
@@ -290,13 +302,13 @@ def _make(
     extraction: Extraction,
     recipe: Recipe,
     identity: SourceIdentity,
-    on_patches: OnPatches,
+    embed: _Embed,
 ) -> tuple[int, int]:
     """Write the bag; count the patches kept and dropped."""
     settings = extraction.settings
     with FeatureSpool(extraction.out, settings.storage) as spool:
         try:
-            candidates, order = embed_slide(slide, source, encoder, reading, spool, on_patches)
+            candidates, order = embed(slide, source, encoder, reading, spool)
         except ImageError as error:
             raise refusal_of_all(source, error) from error
         attributes = {

@@ -13,6 +13,7 @@ from feature_extraction import ExtractionSettings, read_bag
 from feature_extraction.encoders import load_encoder
 from feature_extraction.encoders.probe import draw_probe, lowest_cosine
 from feature_extraction.extract import extract
+from feature_extraction.selection import KEEP_ALL
 from feature_extraction.slide_job import Extraction
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -21,7 +22,9 @@ PATCHES = draw_probe(70, 96)
 
 def settings_of(precision: str, **named: object) -> ExtractionSettings:
     usual = {"encoder": "untrained:timm:resnet18", "mpp": "native", "precision": precision}
-    return ExtractionSettings.model_validate({**usual, "batch_size": 32, "patch_px": 96, **named})
+    return ExtractionSettings.model_validate(
+        {**usual, "batch_size": 32, "patch_px": 96, "min_stained": 0, "keep": KEEP_ALL, **named}
+    )
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,8 @@ from cohorts.errors import ImageError
 from cohorts.manifest import Slide
 from feature_extraction import ExtractionSettings
 from feature_extraction.geometry import patch_grid
-from feature_extraction.patches import PatchBlock, Reading, block_readers
+from feature_extraction.patch_reading import block_readers
+from feature_extraction.patches import PatchBlock, Reading
 from feature_extraction.sources import open_source
 
 

@@ -1,14 +1,20 @@
 """Several slides at a time in one process, as beside a GPU: the same bags, and it can stop."""
 
+from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
 from cohorts.manifest import Cohort, Slide, SourceKind
 from feature_extraction import extract as stage
+from feature_extraction import reading_processes
+from feature_extraction.encoders import load_encoder
+from feature_extraction.encoders.runtime import Pixels, Runtime, Vectors
 from feature_extraction.extract import extract, extract_here, jobs_of
 from feature_extraction.slide_job import Extraction
 from feature_extraction.slide_lock import slide_lock
@@ -48,12 +54,31 @@ def bags_in(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.glob("*.h5")}
 
 
+class AsOnGpu:
+    """A runtime that is said to be a GPU's: it copies a batch when it is given one."""
+
+    device, in_flight = torch.device("cuda"), 2
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.backend, self.precision = runtime.backend, runtime.precision
+        self._runtime = runtime
+
+    def start(self, patches: Pixels) -> Callable[[], Vectors]:
+        return self._runtime.start(patches.copy())
+
+
+@pytest.mark.parametrize("on_gpu", [False, True])
 def test_bags_and_outcomes_are_those_of_one_after_another(
-    tmp_path: Path, cohort: Cohort, chosen, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, cohort: Cohort, chosen, monkeypatch: pytest.MonkeyPatch, on_gpu: bool
 ) -> None:
-    settings = chosen(min_stained=0)
+    settings = chosen(min_stained=0, batch_size=23)
     alone = extract(cohort, Extraction(settings, tmp_path / "alone"))
     monkeypatch.setattr(stage, "slides_at_once", lambda *, on_gpu: 3)
+    if on_gpu:
+        encoder = load_encoder(settings)
+        there = replace(encoder, runtime=AsOnGpu(encoder.runtime))
+        monkeypatch.setattr(stage, "load_encoder", lambda _: there)
+        monkeypatch.setattr(reading_processes, "readers_of_slide", lambda: 2)
     told: list[str] = []
     together = extract(
         cohort,
