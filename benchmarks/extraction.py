@@ -3,10 +3,10 @@
 python benchmarks/extraction.py                     all parts
 python benchmarks/extraction.py stage --pairs 5     slide to bag against the encoder alone
 python benchmarks/extraction.py reading             a fast encoder: reading is the limit
-python benchmarks/extraction.py cohort --slides 8   many slides, as beside a GPU
 python benchmarks/extraction.py memory --side 100000
 
-`benchmarks/encoders.py` measures the encoders, `benchmarks/bags.py` the files.
+`benchmarks/encoders.py` measures the encoders, `benchmarks/bags.py` the files,
+`benchmarks/extraction_cohort.py` many slides, as beside a GPU.
 """
 
 import argparse
@@ -24,21 +24,18 @@ import numpy as np
 import pandas as pd
 import tifffile
 import torch
-from pytest import MonkeyPatch
 
 from cmil.run_record import describe_machine
-from cohorts.manifest import Cohort, Slide, SourceKind
+from cohorts.manifest import Slide, SourceKind
 from cohorts.smear_drawing import draw_smear
 from cohorts.smear_scanner import Laboratory
 from feature_extraction.bags import read_bag_attributes
 from feature_extraction.encoders import Encoder, load_encoder
-from feature_extraction.extract import extract
 from feature_extraction.settings import ExtractionSettings
 from feature_extraction.slide_job import Extraction, SlideJob, extract_slide
 from feature_extraction.sources import open_source
 
 TILE, SQUARE, LARGE = 256, 2048, 16_384
-COHORT_SIDE = 14_336
 THREADS = 2
 LABORATORY = Laboratory(
     mpp=0.5, white=(252, 236, 222), stain=((0.58, 1.0, 0.2), (0.32, 0.88, 0.74), (1.0, 0.8, 0.12)),
@@ -49,11 +46,9 @@ LABORATORY = Laboratory(
 def main() -> None:
     """Run the parts that are asked for and print a table of each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parts = {"stage": stage, "cohort": cohort, "reading": reading, "memory": memory}
+    parts = {"stage": stage, "reading": reading, "memory": memory}
     parser.add_argument("part", nargs="?", choices=[*parts, "all"], default="all")
     parser.add_argument("--pairs", type=int, default=5, help="of interleaved measurements")
-    parser.add_argument("--slides", type=int, default=8, help="of the cohort, of 4,096 patches")
-    parser.add_argument("--batch", type=int, default=64, help="patches of a batch")
     parser.add_argument("--side", type=int, default=100_000, help="of the huge slide, in pixels")
     parser.add_argument("--encoders", nargs="+", default=["resnet50", "mobilenetv3_large_100"])
     arguments = parser.parse_args()
@@ -202,52 +197,6 @@ def stage(folder: Path, arguments: argparse.Namespace) -> pd.DataFrame:
                 }
             )
     return pd.DataFrame(rows)
-
-
-def cohort(folder: Path, arguments: argparse.Namespace) -> pd.DataFrame:
-    """Many slides of a usual size to bags against the encoder alone, in turns."""
-    slides = []
-    for number in range(arguments.slides):
-        path = folder / f"{number}.tif"
-        write_slide(path, COHORT_SIDE)
-        slides.append(Slide(path.stem, path.stem, path, SourceKind.SLIDE, None, number + 2))
-    index = pd.Index([slide.patient_id for slide in slides], name="patient_id")
-    listed = Cohort(tuple(slides), pd.DataFrame(index=index), folder / "cohort.csv")
-    rows = []
-    for name in arguments.encoders:
-        settings = settings_of(f"untrained:timm:{name}", batch_size=arguments.batch)
-        encoder = load_encoder(settings)
-        with MonkeyPatch.context() as patched:  # it is loaded once, not for each turn
-            patched.setattr("feature_extraction.extract.load_encoder", lambda _, made=encoder: made)
-            measured = [
-                cohort_turn(listed, encoder, settings, folder / f"{name}-{turn}")
-                for turn in range(arguments.pairs + 1)
-            ][1:]
-        shares = [alone / whole for whole, alone, _ in measured]
-        rates = [patches / whole for whole, _, patches in measured]
-        rows.append(
-            {
-                "encoder": name,
-                "patches": measured[0][2],
-                "encoder alone, patches/s": f"{measured[0][2] / measured[0][1]:.0f}",
-                "slide to bag, patches/s": f"{statistics.median(rates):.0f}",
-                "share of the encoder-only rate": f"{statistics.median(shares):.3f}",
-                "lowest and highest": f"{min(shares):.3f} to {max(shares):.3f}",
-                "hours for 1,384,007 patches": f"{1_384_007 / statistics.median(rates) / 3600:.2f}",
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def cohort_turn(
-    listed: Cohort, encoder: Encoder, settings: ExtractionSettings, out: Path
-) -> tuple[float, float, int]:
-    """Seconds of the whole stage and of the encoder alone, and the number of patches."""
-    started = time.perf_counter()
-    outcomes = extract(listed, Extraction(settings, out))
-    whole = time.perf_counter() - started
-    patches = sum(outcome.patches + outcome.dropped for outcome in outcomes)
-    return whole, seconds_of_encoder(encoder, patches, settings.batch_size), patches
 
 
 class FirstPixel:
