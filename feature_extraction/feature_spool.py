@@ -4,12 +4,16 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+import torch
+from numpy.typing import NDArray
+
+from cohorts.errors import EncoderError
 
 _BLOCK_ROWS = 4096
+_TORCH = {"float16": torch.float16, "float32": torch.float32}
 
 
 class FeatureSpool:
@@ -19,7 +23,7 @@ class FeatureSpool:
     cannot grow; held in memory, 200,000 patches of 2,048 numbers would take 1.6 GB.
     """
 
-    def __init__(self, folder: Path, dtype: DTypeLike) -> None:
+    def __init__(self, folder: Path, dtype: Literal["float16", "float32"]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 closed by __exit__
         self._dtype = np.dtype(dtype)
@@ -30,10 +34,22 @@ class FeatureSpool:
         return self._rows
 
     def append(self, vectors: NDArray[np.float32]) -> None:
-        """Add (n, D) rows."""
-        self._width = vectors.shape[1]
-        self._rows += len(vectors)
-        self._file.write(np.ascontiguousarray(vectors, dtype=self._dtype).data)
+        """Add (n, D) rows.
+
+        Raises
+        ------
+        EncoderError
+            If a number is too large for the type they are kept in.
+        """
+        # torch rounds as numpy does, in an eighth of its time
+        rows = torch.from_numpy(vectors).to(_TORCH[self._dtype.name])
+        if rows.abs().max().isinf():
+            raise EncoderError(
+                'the encoder gave numbers too large for float16; set storage = "float32"'
+            )
+        self._width = rows.shape[1]
+        self._rows += len(rows)
+        self._file.write(rows.contiguous().numpy().data)
 
     def blocks(self, order: NDArray[np.intp]) -> Iterator[NDArray[np.floating]]:
         """Give the rows of `order` in blocks of (n, D)."""

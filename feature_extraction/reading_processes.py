@@ -37,6 +37,8 @@ from feature_extraction.sources.canvas import Rgb
 
 # Of a reader: one block that is written, one that waits, one that the encoder takes.
 _BLOCKS = 3
+# Of a slide, for one reader: to open it takes as long as to read two or three.
+_LEAST_PARTS = 8
 _GONE = (EOFError, OSError)
 
 
@@ -127,9 +129,9 @@ class ReadingCrew:
         AccessError
             If a process dies.
         """
+        busy = self._readers[: -(-len(parts) // _LEAST_PARTS)]
         if not source.reading.settings.max_patches:
-            parts = in_stretches(parts, len(self._readers))
-        busy = self._readers[: len(parts)]
+            parts = in_stretches(parts, len(busy))
         reading = replace(source.reading, given=None)
         try:
             for number, reader in enumerate(busy):
@@ -157,7 +159,7 @@ def _context() -> BaseContext:
 
 def in_stretches(parts: Sequence[Part], readers: int) -> Sequence[Part]:
     """Order parts for readers who take turns, so that each gets one stretch of them."""
-    stretches = np.array_split(np.arange(len(parts)), min(readers, len(parts)) or 1)
+    stretches = np.array_split(np.arange(len(parts)), readers or 1)
     turns = range(len(stretches[0]))
     return [parts[stretch[turn]] for turn in turns for stretch in stretches if turn < len(stretch)]
 

@@ -361,13 +361,20 @@ def test_an_encoder_that_gives_no_numbers_fails_the_slide(
 
     network = timm.create_model("test_resnet", num_classes=0)
     weights = network.state_dict()
-    first = next(iter(weights))
-    huge = torch.full_like(weights[first], 1e38)
-    save_file({**weights, first: huge}, tmp_path / "huge.safetensors")
-    usual = chosen(encoder="timm:test_resnet", weights=tmp_path / "huge.safetensors")
-    (outcome,) = extracted(cohort_of(images, "S1"), usual, tmp_path / "bags")
-    assert outcome.state == "failed"
-    assert "the encoder gave NaN or infinity" in outcome.reason
+    first, *_, last = (name for name in weights if name.endswith("weight"))
+    for name, factor, said in (
+        (first, 1e38, "the encoder gave NaN or infinity"),
+        (last, 1e7, 'numbers too large for float16; set storage = "float32"'),
+    ):
+        huge = tmp_path / f"{factor}.safetensors"
+        save_file({**weights, name: torch.full_like(weights[name], factor)}, huge)
+        usual = chosen(encoder="timm:test_resnet", weights=huge)
+        (outcome,) = extracted(cohort_of(images, "S1"), usual, tmp_path / "bags")
+        assert outcome.state == "failed"
+        assert said in outcome.reason
+    in_full = usual.model_copy(update={"storage": "float32"})
+    (outcome,) = extracted(cohort_of(images, "S1"), in_full, tmp_path / "bags")
+    assert outcome.state == "made"
 
 
 def test_an_encoder_that_cannot_be_built_is_an_error_before_any_slide(

@@ -7,6 +7,7 @@ import torch
 
 from cmil.instances import placed_in_files
 from cmil.settings import MilSettings
+from cmil.training.devices import fitting_devices
 from cmil.training.fits import Fit, carry_out
 from cmil.training.fitting import Epoch
 from cmil.training.ray_worker import FitWorker, Rows, proof_of, refuse_other_bags
@@ -67,7 +68,7 @@ def test_a_worker_gives_every_epoch_once_and_the_bytes_of_the_files(
     assert not fit.result.exists()  # it is for the command to write
     expected: list[Epoch] = []
     bags = {patient: torch.from_numpy(slides[0].mapped()) for patient, slides in rows.items()}
-    carry_out(fit, bags, torch.device("cpu"), expected.append)
+    carry_out(fit, bags, fitting_devices()[0], expected.append)
     assert str(epochs) == str(expected)  # of NaN, too, that is no number equal to itself
     assert news.files.result == fit.result.read_bytes()
     assert news.files.weights == fit.weights.read_bytes()
