@@ -1,5 +1,6 @@
 """Several slides at a time in one process, as beside a GPU: the same bags, and it can stop."""
 
+import multiprocessing
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
@@ -11,9 +12,9 @@ import torch
 from PIL import Image
 
 from cohorts.manifest import Cohort, Slide, SourceKind
+from feature_extraction import ExtractionSettings, reading_processes
 from feature_extraction import extract as stage
-from feature_extraction import reading_processes
-from feature_extraction.encoders import load_encoder
+from feature_extraction.encoders import Encoder, load_encoder
 from feature_extraction.encoders.runtime import Pixels, Runtime, Vectors
 from feature_extraction.extract import extract, extract_here, jobs_of
 from feature_extraction.slide_job import Extraction
@@ -67,6 +68,15 @@ class AsOnGpu:
         return self._runtime.start(patches.copy())
 
 
+def as_beside_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(settings: ExtractionSettings) -> Encoder:
+        encoder = load_encoder(settings)
+        return replace(encoder, runtime=AsOnGpu(encoder.runtime))
+
+    monkeypatch.setattr(stage, "load_encoder", load)
+    monkeypatch.setattr(reading_processes, "readers_of_slide", lambda: 2)
+
+
 @pytest.mark.parametrize("on_gpu", [False, True])
 def test_bags_and_outcomes_are_those_of_one_after_another(
     tmp_path: Path, cohort: Cohort, chosen, monkeypatch: pytest.MonkeyPatch, on_gpu: bool
@@ -75,10 +85,7 @@ def test_bags_and_outcomes_are_those_of_one_after_another(
     alone = extract(cohort, Extraction(settings, tmp_path / "alone"))
     monkeypatch.setattr(stage, "slides_at_once", lambda *, on_gpu: 3)
     if on_gpu:
-        encoder = load_encoder(settings)
-        there = replace(encoder, runtime=AsOnGpu(encoder.runtime))
-        monkeypatch.setattr(stage, "load_encoder", lambda _: there)
-        monkeypatch.setattr(reading_processes, "readers_of_slide", lambda: 2)
+        as_beside_gpu(monkeypatch)
     told: list[str] = []
     together = extract(
         cohort,
@@ -105,9 +112,13 @@ def test_a_slide_that_another_process_is_at_is_waited_for(
 
 
 @pytest.mark.usefixtures("three_at_once")
+@pytest.mark.parametrize("on_gpu", [False, True])
 def test_stopping_ends_slides_under_way_and_loses_nothing(
-    tmp_path: Path, cohort: Cohort, chosen
+    tmp_path: Path, cohort: Cohort, chosen, monkeypatch: pytest.MonkeyPatch, on_gpu: bool
 ) -> None:
+    if on_gpu:
+        as_beside_gpu(monkeypatch)
+    before = set(multiprocessing.active_children())
     extraction = Extraction(chosen(min_stained=0), tmp_path / "bags")
     told = []
 
@@ -121,6 +132,7 @@ def test_stopping_ends_slides_under_way_and_loses_nothing(
         closing(extract_here(stop_at_the_first)(jobs_of(cohort), extraction)) as work,
     ):
         list(work)
+    assert set(multiprocessing.active_children()) == before
     made = bags_in(extraction.out)
     assert len(made) < 7
     extract(cohort, extraction)
