@@ -5,12 +5,8 @@ import math
 import numpy as np
 import pandas as pd
 
-from cmil.validation import cohort_auc, cohorts_of
-from cmil.validation.auc_difference import (
-    AucDifference,
-    auc_difference,
-    few_patients_auc_difference,
-)
+from cmil.validation import cohort_auc, cohort_auc_difference, cohorts_of
+from cmil.validation.auc_difference import AucDifference
 from cmil.validation.discrimination import FEW, FEWEST, too_few
 from cmil.validation.estimate import Estimate
 from cohorts.errors import DataError
@@ -112,12 +108,7 @@ def _row(
     found = None
     if smallest >= FEWEST and not is_ours:
         scores = reference["score"], theirs["score"]
-        if smallest >= FEW:
-            found = auc_difference(*scores, labels)
-        else:
-            limits = (of_ours.ci_low, of_ours.ci_high), (auc.ci_low, auc.ci_high)
-            swaps = np.random.default_rng(seed)
-            found = few_patients_auc_difference(*scores, labels, limits, swaps)
+        found = cohort_auc_difference((of_ours, auc), scores, labels, seed)
     return {
         "model": theirs["model"].iloc[0],
         "role": theirs["role"].iloc[0],

@@ -4,13 +4,20 @@
 the result page. The modules hold one method each, as pure functions on arrays.
 """
 
-from cmil.validation.performance import cohort_auc, cohorts_of, performance, roc_curves
+from cmil.validation.performance import (
+    cohort_auc,
+    cohort_auc_difference,
+    cohorts_of,
+    performance,
+    roc_curves,
+)
 from cmil.validation.validate import Questions, ValidationTables, validate_scores
 
 __all__ = [
     "Questions",
     "ValidationTables",
     "cohort_auc",
+    "cohort_auc_difference",
     "cohorts_of",
     "performance",
     "roc_curves",

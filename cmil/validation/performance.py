@@ -4,10 +4,16 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
+from cmil.validation.auc_difference import (
+    AucDifference,
+    auc_difference,
+    few_patients_auc_difference,
+)
 from cmil.validation.bootstrap import SAMPLES, patient_weights
 from cmil.validation.decisions import sensitivity, specificity
-from cmil.validation.discrimination import estimate_auc, roc_curve
+from cmil.validation.discrimination import FEW, estimate_auc, roc_curve
 from cmil.validation.estimate import Estimate
 from cohorts.errors import DataError
 from cohorts.strata import DEVELOPMENT, POOLED
@@ -67,6 +73,33 @@ def cohort_auc(patients: pd.DataFrame, seed: np.random.SeedSequence) -> Estimate
     ordered = patients.sort_values("patient_id")
     weights = patient_weights(ordered[["label", "centre"]], SAMPLES, np.random.default_rng(seed))
     return estimate_auc(ordered["score"], ordered["label"], weights)
+
+
+def cohort_auc_difference(
+    aucs: tuple[Estimate, Estimate],
+    scores: tuple[ArrayLike, ArrayLike],
+    labels: ArrayLike,
+    seed: np.random.SeedSequence,
+) -> AucDifference:
+    """Compare two scores of the same patients, by DeLong's test if each label has 10 or more.
+
+    Else by `few_patients_auc_difference`.
+
+    Parameters
+    ----------
+    aucs
+        Of both scores, as `cohort_auc` gives them.
+    scores, labels
+        (n,) each; at least 5 patients of each label.
+    seed
+        Of the study; few patients need draws.
+    """
+    positives = int((np.asarray(labels) == 1).sum())
+    if min(positives, np.size(labels) - positives) >= FEW:
+        return auc_difference(*scores, labels)
+    one, other = ((auc.ci_low, auc.ci_high) for auc in aucs)
+    rng = np.random.default_rng(seed)
+    return few_patients_auc_difference(*scores, labels, (one, other), rng)
 
 
 def performance(predictions: pd.DataFrame, seed: np.random.SeedSequence) -> pd.DataFrame:

@@ -7,24 +7,21 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import pandas as pd
 
-from cmil.validation.auc_difference import (
-    AucDifference,
-    auc_difference,
-    unpaired_auc_difference,
-)
+from cmil.validation.auc_difference import AucDifference, unpaired_auc_difference
 from cmil.validation.bootstrap import SAMPLES, patient_weights
 from cmil.validation.calibration_curve import METHOD as CURVE
 from cmil.validation.calibration_curve import calibration_curve, score_histogram
 from cmil.validation.calibration_measures import calibration_measures
 from cmil.validation.decision_curve import ALL, MODEL, NONE, decision_curve
 from cmil.validation.decisions import Interval, decision_table
-from cmil.validation.discrimination import (
-    FEWEST,
-    ranking_measures,
-    roc_curve,
-)
+from cmil.validation.discrimination import FEW, FEWEST, ranking_measures, roc_curve
 from cmil.validation.heterogeneity import heterogeneity
-from cmil.validation.performance import cohort_auc, cohorts_of, refuse_flattered
+from cmil.validation.performance import (
+    cohort_auc,
+    cohort_auc_difference,
+    cohorts_of,
+    refuse_flattered,
+)
 from cmil.validation.subgroups import subgroups as of_subgroups
 from cohorts.errors import DataError, SettingsError
 from cohorts.strata import DEVELOPMENT
@@ -120,7 +117,7 @@ def validate_scores(
     weights = patient_weights(strata, questions.samples, np.random.default_rng(last))
     return ValidationTables(
         **tables,
-        comparisons=_comparisons(cohorts, questions.comparator),
+        comparisons=_comparisons(cohorts, questions.comparator, seed),
         centres=over_centres.centres,
         heterogeneity=over_centres.pooled,
         leave_one_out=over_centres.leave_one_out,
@@ -221,18 +218,21 @@ def _of_cohort(
     }
 
 
-def _comparisons(cohorts: Mapping[str, pd.DataFrame], comparator: str | None) -> pd.DataFrame:
+def _comparisons(
+    cohorts: Mapping[str, pd.DataFrame], comparator: str | None, seed: np.random.SeedSequence
+) -> pd.DataFrame:
     """Model against comparator in the same patients; external cohorts against development."""
     development = cohorts.get(DEVELOPMENT)
     rows = []
     for name, patients in cohorts.items():
         scores, labels = patients["score"], patients["label"]
         if comparator:
-            enough = _enough(patients)
-            found = auc_difference(scores, patients[comparator], labels) if enough else None
-            rows.append(_compared(name, f"model less {comparator}", "DeLong, paired", found))
+            enough = _enough(patients, FEWEST)
+            found = _paired(patients, comparator, seed) if enough else None
+            method = "MOVER; swapped ranks" if not _enough(patients, FEW) else "DeLong, paired"
+            rows.append(_compared(name, f"model less {comparator}", method, found))
         if development is not None and name != DEVELOPMENT:
-            enough = _enough(patients) and _enough(development)
+            enough = _enough(patients, FEWEST) and _enough(development, FEWEST)
             found = (
                 unpaired_auc_difference(scores, labels, development["score"], development["label"])
                 if enough
@@ -243,6 +243,13 @@ def _comparisons(cohorts: Mapping[str, pd.DataFrame], comparator: str | None) ->
     table = pd.DataFrame(rows, columns=columns)
     table.insert(6, "p_holm", adjusted_p(table["p"], "holm"))
     return table
+
+
+def _paired(patients: pd.DataFrame, comparator: str, seed: np.random.SeedSequence) -> AucDifference:
+    theirs = patients.assign(score=patients[comparator])
+    aucs = cohort_auc(patients, seed), cohort_auc(theirs, seed)
+    scores = patients["score"], theirs["score"]
+    return cohort_auc_difference(aucs, scores, patients["label"], seed)
 
 
 def _compared(
@@ -265,9 +272,9 @@ def _compared(
     }
 
 
-def _enough(patients: pd.DataFrame) -> bool:
+def _enough(patients: pd.DataFrame, least: int) -> bool:
     positives = int(patients["label"].sum())
-    return min(positives, len(patients) - positives) >= FEWEST
+    return min(positives, len(patients) - positives) >= least
 
 
 def _first(table: pd.DataFrame, **columns: str) -> pd.DataFrame:

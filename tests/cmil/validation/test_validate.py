@@ -1,5 +1,6 @@
 """All tables at once: what they hold, that they repeat, and what is refused."""
 
+import math
 from dataclasses import fields
 
 import numpy as np
@@ -126,3 +127,20 @@ def test_missing_column_threshold_and_taken_name_are_refused(study: pd.DataFrame
             validate_scores(study, thresholds, seed)
     with pytest.raises(SettingsError, match="the name is taken"):
         validate_scores(study.assign(all=1), THRESHOLDS, seed, Questions(comparator="all"))
+
+
+def test_few_patients_are_compared_as_the_comparison_of_models_does(study: pd.DataFrame) -> None:
+    of_ulm = study["centre"] == "Ulm"
+    few = study.assign(label=study["label"].where(~of_ulm, np.arange(len(study)) % 2))
+    # One for all: a model that tells a few patients apart perfectly is no proof by DeLong's.
+    few = few.assign(
+        score=few["score"].where(~of_ulm, 0.2 + 0.5 * few["label"] + np.arange(len(few)) / 1e4),
+        clinical=few["clinical"].where(~of_ulm, 0.5),
+    )
+    table = validated(few).comparisons.set_index(["cohort", "comparison"])
+    row = table.loc["Ulm", "model less clinical"]
+    assert row["difference"] == 0.5
+    assert row["p"] == pytest.approx(2 / math.comb(12, 6))
+    assert row["method"] == "MOVER; swapped ranks"
+    assert row["ci_low"] > 0
+    assert table.loc["Bern", "model less clinical"]["method"] == "DeLong, paired"
