@@ -31,7 +31,7 @@ kit_app.command()(kit.collect)
 # In the order of a study; `--help` shows it.
 for command in (
     *(whole_study.demo, whole_study.run, whole_study.doctor),
-    *(extraction.extract, modelling.train, modelling.predict),
+    *(extraction.encoders, extraction.extract, modelling.train, modelling.predict),
     *(protocol.audit, protocol.lock, protocol.validate, protocol.recalibrate),
     *(survival.survival, modelling.compare, modelling.explain, modelling.heatmap),
     *(protocol.report, modelling.check_aggregator),

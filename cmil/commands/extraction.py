@@ -10,6 +10,7 @@ from cmil.commands.options import (
     BagLayout,
     Engine,
     FeatureType,
+    Json,
     Manifest,
     Out,
     StudyFile,
@@ -99,6 +100,14 @@ def extract(
         print(page)
         failed = [*failed, *(reason for reason in undrawn if reason not in failed)]
     exit_if_failed(failed)
+
+
+def encoders(as_json: Json = False) -> None:
+    """List the encoders that have a name of their own, with licence and source of their weights."""
+    from cmil.encoder_table import encoders_as_json, encoders_as_text
+    from feature_extraction.encoders import known_encoders
+
+    print((encoders_as_json if as_json else encoders_as_text)(known_encoders()))
 
 
 def export(

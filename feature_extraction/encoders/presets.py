@@ -27,6 +27,14 @@ class EncoderFacts:
     ----------
     dimension
         D, the length of a vector.
+    input_px
+        Side of the patches it takes, or None if any will do.
+    network
+        timm's name of it, or what it is.
+    output
+        What of the network makes the vector.
+    mean, std
+        By which levels from 0 to 1 are normalised, channel by channel, or None.
     licence
         Of the weights.
     gated
@@ -38,6 +46,10 @@ class EncoderFacts:
     name: str
     dimension: int
     input_px: int | None
+    network: str
+    output: str
+    mean: Channels | None
+    std: Channels | None
     licence: str
     gated: bool
     source: str
@@ -110,12 +122,35 @@ _PRESETS = (
 
 PRESETS: Mapping[str, Preset] = MappingProxyType({preset.name: preset for preset in _PRESETS})
 
-STAIN_FILTERS = EncoderFacts("stain-filters", 225, None, "Apache-2.0", gated=False, source="")
+STAIN_FILTERS = EncoderFacts(
+    "stain-filters",
+    dimension=225,
+    input_px=None,
+    network="a fixed bank of absorbance filters",
+    output="pooled",
+    mean=None,
+    std=None,
+    licence="Apache-2.0",
+    gated=False,
+    source="",
+)
 
 
 def known_encoders() -> list[EncoderFacts]:
     """List the encoders that have a name of their own; timm, torchvision and the hub have more."""
     presets = [
-        EncoderFacts(p.name, p.dimension, p.input_px, p.licence, p.gated, p.page) for p in _PRESETS
+        EncoderFacts(
+            name=preset.name,
+            dimension=preset.dimension,
+            input_px=preset.input_px,
+            network=preset.architecture,
+            output=preset.output,
+            mean=preset.mean,
+            std=preset.std,
+            licence=preset.licence,
+            gated=preset.gated,
+            source=preset.page,
+        )
+        for preset in _PRESETS
     ]
     return [*presets, STAIN_FILTERS]

@@ -1,3 +1,4 @@
+import json
 import socket
 import subprocess
 import sys
@@ -315,14 +316,22 @@ def test_patches_of_another_size_are_resampled_as_pillow_does(chosen: Choose) ->
 
 def test_listing_encoders_loads_no_torch() -> None:
     listing = (
-        "import sys; from feature_extraction.encoders import known_encoders; "
-        "print([e.name for e in known_encoders()]); assert not {'torch', 'timm'} & set(sys.modules)"
+        "import sys; from cmil.cli import app; "
+        "app(sys.argv[1:], standalone_mode=False); assert not {'torch', 'timm'} & set(sys.modules)"
     )
-    told = subprocess.run(
-        [sys.executable, "-c", listing], capture_output=True, text=True, check=True
-    ).stdout
-    assert "dinobloom-s" in told
-    assert "stain-filters" in told
+
+    def told(*options: str) -> str:
+        command = [sys.executable, "-c", listing, "encoders", *options]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    titles, *rows = told().splitlines()
+    row = next(row for row in rows if row.startswith("uni2-h"))
+    assert row[titles.index("vector") :].startswith("1536")
+    assert row[titles.index("licence") :].startswith("CC-BY-NC-ND-4.0, to be accepted")
+    facts = {encoder["name"]: encoder for encoder in json.loads(told("--json"))}
+    assert facts["stain-filters"]["source"] == ""
+    assert facts["virchow2"]["output"] == "class token and mean"
+    assert facts["dinobloom-s"]["mean"] == [0.485, 0.456, 0.406]
 
 
 def test_an_unknown_name_lists_the_presets(chosen: Choose) -> None:
