@@ -13,6 +13,8 @@ import torch
 from cohorts.errors import AccessError
 from cohorts.ray_crew import Member, refuse_other_release
 from feature_extraction.encoders import Encoder, load_encoder
+from feature_extraction.reading_ahead import read_in_threads
+from feature_extraction.reading_processes import ReadingCrews
 from feature_extraction.slide_job import Extraction, SlideJob, extract_slide
 from feature_extraction.slide_record import SlideOutcome
 
@@ -35,6 +37,7 @@ class Worker:
         cv2.setNumThreads(cv2_threads)
         self._extraction = extraction
         self._encoder: Encoder | None = None
+        self._crews = ReadingCrews(extraction.settings)  # they end with this process
 
     def join(self, proof: Proof) -> Member:
         """Show that this machine can do the work, and make ready for it."""
@@ -50,7 +53,11 @@ class Worker:
         """Work at a slide, as the engine of one process does."""
         if self._encoder is None:
             raise RuntimeError("a worker gets its first slide when it has joined")
-        return extract_slide(job, self._encoder, self._extraction, wait=wait)
+        on_gpu = self._encoder.device.type == "cuda"
+        read_blocks = self._crews.read if on_gpu else read_in_threads
+        return extract_slide(
+            job, self._encoder, self._extraction, wait=wait, read_blocks=read_blocks
+        )
 
 
 def proof_of(out: Path, jobs: Sequence[SlideJob]) -> Proof:
