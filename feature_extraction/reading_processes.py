@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
-from queue import SimpleQueue
+from queue import LifoQueue
 from typing import Any
 
 import cv2
@@ -47,7 +47,7 @@ class ReadingCrews:
 
     def __init__(self, settings: ExtractionSettings) -> None:
         self._settings = settings
-        self._free: SimpleQueue[ReadingCrew | None] = SimpleQueue()
+        self._free: LifoQueue[ReadingCrew | None] = LifoQueue()  # the last one is warm
         for _ in range(slides_at_once(on_gpu=True)):
             self._free.put(None)  # made when a slide wants it
 
