@@ -8,6 +8,11 @@ import pytest
 import torch
 from scipy.special import logit
 
+from cmil.comparison.baseline_fits import (
+    fit_penalised_regression,
+    fit_prevalence,
+    fit_regression,
+)
 from cmil.comparison.baselines import (
     BAG_SIZE,
     CENTRE,
@@ -17,9 +22,6 @@ from cmil.comparison.baselines import (
     baseline_scores,
     baselines_of,
     embedding_summary,
-    fit_penalised_regression,
-    fit_prevalence,
-    fit_regression,
 )
 from cmil.patient_bags import PatientBag, PatientBags
 from cmil.validation.discrimination import auc_delong
