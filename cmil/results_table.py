@@ -125,7 +125,8 @@ def comparison_table(comparison: pd.DataFrame) -> str:
     """One line a model: AUC, and the paired difference to the study's model (DeLong, Holm).
 
     Of the widest external cohort, which comes last, or else of the development patients. Of
-    classes and of an endpoint the mean AUC or the concordance stands for the AUC.
+    classes and of an endpoint the mean AUC or the concordance stands for the AUC, and why a number
+    is missing or doubtful stands below.
     """
     cohort, measure, value = comparison["cohort"].iloc[-1], "AUC", "auc"
     limits = "auc_ci_low", "auc_ci_high"
@@ -145,7 +146,11 @@ def comparison_table(comparison: pd.DataFrame) -> str:
         }
         for row in comparison[comparison["cohort"] == cohort].to_dict("records")
     ]
-    return pd.DataFrame(lines).to_string(index=False, justify="left")
+    table = pd.DataFrame(lines).to_string(index=False, justify="left")
+    if "measure" not in comparison:
+        return table
+    notes = comparison.loc[comparison["cohort"] == cohort, "note"].fillna("").unique()
+    return "\n".join([table, *(note for note in notes if note)])
 
 
 def survival_table(out: Path) -> str:
