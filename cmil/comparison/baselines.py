@@ -69,8 +69,8 @@ def baseline_scores(
     Parameters
     ----------
     patients
-        Indexed by patient_id: `centre, split`, and what is learnt: `label`, from 0, or, of an
-        endpoint, `time, event`.
+        Indexed by patient_id: `centre, split`, and what is learnt: `label`, from 0, or, without
+        one, the `time, event` of an endpoint.
     baselines
         With inputs in the order of `patients`.
     folds
@@ -96,7 +96,7 @@ def baseline_scores(
     from threadpoolctl import threadpool_limits
 
     development = (patients["split"] == "development").to_numpy()
-    learnt = ["time", "event"] if "time" in patients else ["label"]
+    learnt = ["label"] if "label" in patients else ["time", "event"]
     truth = patients[learnt].to_numpy()
     truth = truth if len(learnt) > 1 else truth[:, 0]
     dealt = [_folds_of(patients.index[development], fold_of) for fold_of in folds]

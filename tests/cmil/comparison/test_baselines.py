@@ -171,6 +171,13 @@ def test_same_seed_gives_the_same_scores(
     assert all(scored[name].equals(again[name]) for name in scored)
 
 
+def test_columns_of_an_endpoint_beside_the_label_change_nothing(
+    patients: pd.DataFrame, scored: Mapping[str, pd.DataFrame]
+) -> None:
+    followed = score(patients.assign(time=9.0, event=1.0), bags_of(patients))
+    assert all(scored[name].equals(followed[name]) for name in scored)
+
+
 def test_labels_that_mean_nothing_are_not_found(patients: pd.DataFrame) -> None:
     """One AUC of 12 against 12 has a standard deviation of 0.12 by chance, the mean of 6 0.05.
 

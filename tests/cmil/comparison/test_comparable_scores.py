@@ -1,7 +1,6 @@
 """Models are compared by what their logits say, on the patients of whom the truth is known."""
 
-from types import SimpleNamespace
-from typing import cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,9 +26,9 @@ PATIENTS = pd.DataFrame(
 )
 
 
-def facts_of(**known: object) -> ModelFacts:
-    """The few facts that scores are read by."""
-    return cast(ModelFacts, SimpleNamespace(**{"endpoint": None, "classes": (), **known}))
+def facts_of(**known: Any) -> ModelFacts:
+    """Only the facts that scores are read by."""
+    return ModelFacts.model_construct(**known)
 
 
 def predictions_of(**columns: object) -> pd.DataFrame:
