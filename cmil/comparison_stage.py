@@ -168,12 +168,13 @@ def _compared(
 
 
 def _picture(table: pd.DataFrame) -> str:
-    from cmil.comparison.figures import compared_points, comparison_figure
+    from cmil.comparison.figures import compared_points, comparison_figure, shared_notes
     from cmil.figures import inline_svg
 
     points = compared_points(table)
     figure = comparison_figure(points)
-    figure.supxlabel("Research use only", x=0.99, ha="right", fontsize=7)
+    notes = shared_notes(points) if "measure" in table else []
+    figure.supxlabel("\n".join([*notes, "Research use only"]), x=0.99, ha="right", fontsize=7)
     measure = points["measure"].iloc[0]
     measured = measure[:1].upper() + measure[1:]
     said = f"{measured} of each model, and how much more the study's model has, with 95% intervals"

@@ -3,6 +3,7 @@
 Names of centres are the study's and stand in the page's table, not in the picture.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -48,6 +49,22 @@ def compared_points(table: pd.DataFrame) -> pd.DataFrame:
     shift = points["external"].map({False: -_APART, True: _APART})
     points["place"] = row + (shift if points["external"].nunique() == 2 else 0.0)
     return points.reset_index(drop=True)
+
+
+def shared_notes(points: pd.DataFrame) -> Sequence[str]:
+    """Give what is to be said of all models of a cohort alike, as that too few had the event.
+
+    Parameters
+    ----------
+    points
+        As `compared_points` gives them.
+    """
+    said = []
+    for external, rows in points.groupby("external"):
+        (first, *others) = rows["note"].unique()
+        if first and not others:
+            said.append(f"{'external' if external else 'development'}: {first}")
+    return said
 
 
 def comparison_figure(points: pd.DataFrame) -> Figure:

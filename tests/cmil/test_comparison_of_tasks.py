@@ -111,13 +111,18 @@ def test_value_is_what_the_model_was_judged_by(compared: Study) -> None:
     assert ours["value"] == pytest.approx(np.mean([one.value for one in areas]))
 
 
-def test_the_picture_names_measure_and_models(compared: Study) -> None:
+def test_the_picture_names_measure_models_and_what_is_missing(compared: Study) -> None:
     drawing = ElementTree.parse(compared.out / "comparison" / "comparison.svg")  # noqa: S314 our own
     words = {"".join(text.itertext()) for text in drawing.iter("{http://www.w3.org/2000/svg}text")}
     table = read_comparison(compared.out / "comparison")
     assert set(table["model"]) <= words
     measure = str(table["measure"].iloc[0])
     assert f"{measure[:1].upper()}{measure[1:]} (95% CI)" in words
+    external = table[table["cohort"] == "Bern"]
+    missing = external["value"].isna()
+    assert missing.all() == (measure == "mean AUC of the classes")
+    if missing.all():
+        assert f"external: {external['note'].iloc[0]}" in words
 
 
 def test_compared_anew_the_files_are_the_same(compared: Study) -> None:
