@@ -5,6 +5,7 @@ One bootstrap over the patients of a cohort serves all its models, so their diff
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -136,6 +137,7 @@ def _rows(tables: Sequence[pd.DataFrame], rng: np.random.Generator) -> list[dict
         value = _estimate(table, samples)
         if table["role"].iloc[0] == MODEL:
             ours, ours_in_samples = value, samples
+        if table["role"].iloc[0] == MODEL or math.isnan(value.value):
             rows.append({**shared, **_row(table, value, doubt=doubt)})
             continue
         found, p = _difference(ours.value - value.value, ours_in_samples - samples)
@@ -196,12 +198,18 @@ def _in_samples(table: pd.DataFrame, weights: NDArray[np.float64]) -> NDArray[np
 def _estimate(table: pd.DataFrame, samples: NDArray[np.float64]) -> Estimate:
     """Give the model's own value: of an endpoint with the interval that `model.json` has."""
     if "time" not in table:
-        own = _in_samples(table, np.ones((1, len(table))))
-        return from_bootstrap(float(own[0]), samples, _BOOTSTRAP)
+        own = float(_in_samples(table, np.ones((1, len(table))))[0])
+        return replace(from_bootstrap(own, samples, _BOOTSTRAP), note=_in_order(own))
     found = concordance(table["risk"], table["time"], table["event"])
     if math.isnan(found.value):
         return not_estimable(_JACKKNIFE, "no two patients can be compared: not estimable")
-    return Estimate(found.value, found.ci_low, found.ci_high, _JACKKNIFE)
+    limits = found.ci_low, found.ci_high
+    return Estimate(found.value, *limits, _JACKKNIFE, _in_order(found.value))
+
+
+def _in_order(value: float) -> str:
+    """Say where neither bootstrap nor jackknife finds a spread."""
+    return "every pair in order: interval without width" if value in (0, 1) else ""
 
 
 def _difference(value: float, samples: NDArray[np.float64]) -> tuple[Estimate, float]:
