@@ -40,6 +40,12 @@ class Calibration(BaseModel):
             case "softmax":
                 return np.asarray(softmax(linear, axis=-1))
 
+    def undone(self, scores: ArrayLike) -> NDArray[np.float64]:
+        """Give the softmax of the logits, which had not been calibrated, of (n, K) scores."""
+        floor = np.finfo(float).tiny  # where a score was too small to be told from 0
+        linear = np.log(np.maximum(np.asarray(scores, dtype=float), floor))
+        return np.asarray(softmax((linear - np.asarray(self.intercept)) / self.slope, axis=-1))
+
 
 def fit_platt(logits: ArrayLike, labels: ArrayLike) -> Calibration:
     """Fit a logistic curve to logits, by maximum likelihood with Platt's targets.

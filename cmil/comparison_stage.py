@@ -1,6 +1,7 @@
 """The stage of a study that sets its model beside other aggregators and simpler explanations."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,12 +15,20 @@ from cohorts.errors import DataError
 from cohorts.files import digest_of_file, write_text
 
 if TYPE_CHECKING:
-    from cmil.bundle import ModelBundle
+    from cmil.bundle import ModelFacts
     from cohorts.manifest import Cohort
 
 TABLE = "comparison.csv"
 BASELINES = "baselines.csv"
 PICTURE = "comparison.svg"
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """A model, and what it says of the patients."""
+
+    facts: "ModelFacts"
+    predictions: pd.DataFrame
 
 
 def compare_models(study: Study, machines: Machines = HERE) -> pd.DataFrame:
@@ -30,7 +39,8 @@ def compare_models(study: Study, machines: Machines = HERE) -> pd.DataFrame:
 
     Returns
     -------
-    The table of `cmil.comparison.compare`, which is also written to `comparison/`, with a picture.
+    The table of `cmil.comparison.compare` or, of classes or an endpoint, of
+    `cmil.comparison.compare_by_bootstrap`, which is also written to `comparison/`, with a picture.
 
     Raises
     ------
@@ -41,16 +51,17 @@ def compare_models(study: Study, machines: Machines = HERE) -> pd.DataFrame:
     from cmil.patient_bags import digest_of_bags
     from cmil.prediction import read_predictions
 
-    study.refuse_other_tasks("compare")
     bundle, predictions = read_bundle(study.model), read_predictions(study.predictions)
     if not (predictions["split"] == "development").any():
         raise DataError(f'"{study.predictions}" holds no development patient to fit baselines to')
     others = {name: _other(study, name) for name in study.settings.mil.compare}
+    facts = {}
     for name, other in others.items():
         say(f"compare: {name}")
         train_model(other, machines=machines)
         predict_scores(other)
-        _refuse_other_folds(bundle, read_bundle(other.model), name)
+        facts[name] = read_bundle(other.model).facts
+        _refuse_other_folds(bundle.facts, facts[name], name)
     cohort = study.cohort.restricted_to(predictions["patient_id"])
     inputs = {
         "model": bundle.digest,
@@ -66,11 +77,15 @@ def compare_models(study: Study, machines: Machines = HERE) -> pd.DataFrame:
         say("compare: up to date")
         return read_comparison(folder)
     with stage.recorded(lambda: [folder / name for name in (TABLE, BASELINES, PICTURE)]):
-        baselines = _baselines(study, cohort, bundle)
+        patients = _known_patients(cohort, bundle.facts)
+        baselines = _baselines(study, cohort, patients, bundle.facts)
         write_text(folder / BASELINES, baselines.to_csv(index=False))
-        theirs = {str(name): read_predictions(o.predictions) for name, o in others.items()}
+        ours = _Scored(bundle.facts, predictions)
+        theirs = {
+            str(n): _Scored(facts[n], read_predictions(o.predictions)) for n, o in others.items()
+        }
         seed = np.random.SeedSequence(study.settings.seed)
-        table = _compared(predictions, bundle.facts.mil.aggregator, theirs, baselines, seed)
+        table = _compared(ours, theirs, baselines, patients, seed)
         write_text(folder / TABLE, table.to_csv(index=False))
         write_text(folder / PICTURE, _picture(table))
     say(f"compare: {table['model'].nunique()} models, baselines among them")
@@ -89,8 +104,8 @@ def _other(study: Study, name: str) -> Study:
     return Study.at(study.out / "models" / name, settings, bags=study.bags)
 
 
-def _refuse_other_folds(ours: "ModelBundle", theirs: "ModelBundle", name: str) -> None:
-    dealt = [(facts.fold_of, facts.later_fold_of) for facts in (ours.facts, theirs.facts)]
+def _refuse_other_folds(ours: "ModelFacts", theirs: "ModelFacts", name: str) -> None:
+    dealt = [(facts.fold_of, facts.later_fold_of) for facts in (ours, theirs)]
     if dealt[0] != dealt[1]:
         raise DataError(
             f"the model has other folds than {name}, so that their difference would not be paired; "
@@ -98,40 +113,69 @@ def _refuse_other_folds(ours: "ModelBundle", theirs: "ModelBundle", name: str) -
         )
 
 
-def _baselines(study: Study, cohort: "Cohort", bundle: "ModelBundle") -> pd.DataFrame:
+def _known_patients(cohort: "Cohort", facts: "ModelFacts") -> pd.DataFrame:
+    """Give all patients of a binary label; else those of whom what was learnt is known."""
+    from cmil.comparison.comparable_scores import outcomes_of
+
+    if facts.mil.task == "binary":
+        return cohort.patients
+    patients = outcomes_of(cohort.patients, facts)
+    left_out = cohort.patients.index.difference(patients.index)
+    if len(left_out):
+        say(f"compare: no time or event, left out: {', '.join(left_out)}")
+    return patients
+
+
+def _baselines(
+    study: Study, cohort: "Cohort", patients: pd.DataFrame, facts: "ModelFacts"
+) -> pd.DataFrame:
     from cmil.comparison.baselines import baseline_scores, baselines_of
     from cmil.patient_bags import read_patient_bags
 
     bags = read_patient_bags(cohort, study.bags, memory_gb=study.settings.mil.memory_gb)
-    known = baselines_of(cohort.patients, bags, study.settings.survival.covariates)
-    facts = bundle.facts
+    seen = cohort.patients.loc[patients.index]
+    known = baselines_of(seen, bags, study.settings.survival.covariates)
     folds = [pd.Series(fold_of) for fold_of in (facts.fold_of, *facts.later_fold_of)]
-    return baseline_scores(cohort.patients, known, folds, study.settings.seed)
+    return baseline_scores(patients, known, folds, study.settings.seed, facts.classes)
 
 
 def _compared(
-    ours: pd.DataFrame,
-    name: str,
-    others: Mapping[str, pd.DataFrame],
+    ours: _Scored,
+    others: Mapping[str, _Scored],
     baselines: pd.DataFrame,
+    patients: pd.DataFrame,
     seed: np.random.SeedSequence,
 ) -> pd.DataFrame:
+    from cmil.comparison.comparable_scores import scores_of
     from cmil.comparison.compare import AGGREGATOR, BASELINE, MODEL, compare
+    from cmil.comparison.compare_by_bootstrap import compare_by_bootstrap
+
+    is_binary = ours.facts.mil.task == "binary"
+
+    def told(model: _Scored) -> pd.DataFrame:
+        if is_binary:
+            return model.predictions
+        return scores_of(model.predictions, patients, model.facts)
 
     tables = [
-        ours.assign(model=name, role=MODEL),
-        *(theirs.assign(model=other, role=AGGREGATOR) for other, theirs in others.items()),
+        told(ours).assign(model=ours.facts.mil.aggregator, role=MODEL),
+        *(told(other).assign(model=name, role=AGGREGATOR) for name, other in others.items()),
         baselines.assign(role=BASELINE, model_digest=""),
     ]
     columns = [*baselines.columns, "role", "model_digest"]
-    return compare(pd.concat([table[columns] for table in tables], ignore_index=True), seed)
+    scores = pd.concat([table[columns] for table in tables], ignore_index=True)
+    return compare(scores, seed) if is_binary else compare_by_bootstrap(scores, seed)
 
 
 def _picture(table: pd.DataFrame) -> str:
-    from cmil.comparison.figures import compared_points, comparison_figure
+    from cmil.comparison.figures import compared_points, comparison_figure, shared_notes
     from cmil.figures import inline_svg
 
-    figure = comparison_figure(compared_points(table))
-    figure.supxlabel("Research use only", x=0.99, ha="right", fontsize=7)
-    said = "AUC of each model, and how much more the study's model has, with 95% intervals"
+    points = compared_points(table)
+    figure = comparison_figure(points)
+    notes = shared_notes(points) if "measure" in table else []
+    figure.supxlabel("\n".join([*notes, "Research use only"]), x=0.99, ha="right", fontsize=7)
+    measure = points["measure"].iloc[0]
+    measured = measure[:1].upper() + measure[1:]
+    said = f"{measured} of each model, and how much more the study's model has, with 95% intervals"
     return str(inline_svg(figure, said))

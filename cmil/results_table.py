@@ -36,6 +36,11 @@ def results_table(out: Path, endpoints: Sequence[str]) -> str:
     return "\n\n".join([*parts, RESEARCH_USE])
 
 
+def other_results_table(out: Path) -> str:
+    """Give the comparison as text: what a study of classes or of an endpoint has to show."""
+    return f"{comparison_table(_read(out / 'comparison' / 'comparison.csv'))}\n\n{RESEARCH_USE}"
+
+
 def performance_table(performance: pd.DataFrame) -> str:
     """One line a cohort: AUC (DeLong), sensitivity and specificity (Wilson), 95% intervals."""
     lines = [
@@ -119,13 +124,19 @@ def validation_json(results: "ValidationResults") -> str:
 def comparison_table(comparison: pd.DataFrame) -> str:
     """One line a model: AUC, and the paired difference to the study's model (DeLong, Holm).
 
-    Of the widest external cohort, which comes last, or else of the development patients.
+    Of the widest external cohort, which comes last, or else of the development patients. Of
+    classes and of an endpoint the mean AUC or the concordance stands for the AUC, and why a number
+    is missing or doubtful stands below.
     """
-    cohort = comparison["cohort"].iloc[-1]
+    cohort, measure, value = comparison["cohort"].iloc[-1], "AUC", "auc"
+    limits = "auc_ci_low", "auc_ci_high"
+    if "measure" in comparison:
+        measure, value = comparison["measure"].iloc[0], "value"
+        limits = "ci_low", "ci_high"
     lines = [
         {
             f"compared in {cohort}": row["model"],
-            "AUC (95% CI)": interval_text(row["auc"], row["auc_ci_low"], row["auc_ci_high"]),
+            f"{measure} (95% CI)": interval_text(row[value], row[limits[0]], row[limits[1]]),
             "model better by": "(the model)"
             if row["role"] == "model"
             else interval_text(
@@ -135,7 +146,11 @@ def comparison_table(comparison: pd.DataFrame) -> str:
         }
         for row in comparison[comparison["cohort"] == cohort].to_dict("records")
     ]
-    return pd.DataFrame(lines).to_string(index=False, justify="left")
+    table = pd.DataFrame(lines).to_string(index=False, justify="left")
+    if "measure" not in comparison:
+        return table
+    notes = comparison.loc[comparison["cohort"] == cohort, "note"].fillna("").unique()
+    return "\n".join([table, *(note for note in notes if note)])
 
 
 def survival_table(out: Path) -> str:

@@ -161,10 +161,6 @@ class MilSettings(BaseModel):
 
     @model_validator(mode="after")
     def _fits_the_task(self) -> Self:
-        if self.compare and self.task != "binary":
-            raise ValueError(
-                f'compare is for a binary label, not for task "{self.task}"; remove it'
-            )
         if self.task == "survival":
             if not self.endpoint or not self.horizon:
                 raise ValueError(
@@ -177,18 +173,20 @@ class MilSettings(BaseModel):
                 raise ValueError(
                     "the loss of Cox compares patients; set bags_per_step to 2 or more"
                 )
-            if self.aggregator in NEED_CLASSES:
-                raise ValueError(
-                    f'aggregator "{self.aggregator}" is trained with a loss on single instances, '
-                    "which needs classes; choose another for survival"
-                )
-            if self.aggregator in MEMBERS and self.survival_loss != "cox":
-                raise ValueError(
-                    f'aggregator "{self.aggregator}" ends in a Cox model; survival_loss is "cox"'
-                )
+            for name in (self.aggregator, *self.compare):
+                self._require_survival(name)
         if self.hold_out == "centres" and self.repeats > 1:
             raise ValueError("centres are left out once each; set repeats to 1")
         return self
+
+    def _require_survival(self, name: AggregatorName) -> None:
+        if name in NEED_CLASSES:
+            raise ValueError(
+                f'aggregator "{name}" is trained with a loss on single instances, which needs '
+                "classes; choose another for survival"
+            )
+        if name in MEMBERS and self.survival_loss != "cox":
+            raise ValueError(f'aggregator "{name}" ends in a Cox model; survival_loss is "cox"')
 
     @model_validator(mode="after")
     def _every_point_is_valid(self) -> Self:

@@ -99,8 +99,8 @@ def run_study(
 ) -> Sequence[str]:
     """Run all stages and write the page `index.html`.
 
-    Validation, comparison, explanations and the page speak of a binary label; a study of classes
-    or of an endpoint ends without them.
+    Validation, explanations and the page speak of a binary label; a study of classes or of an
+    endpoint ends without them.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ def run_study(
     if study.is_binary:
         explain_scores(study)
         validate_scores(study)
-        compare_models(study, machines)
+    compare_models(study, machines)
     relate_to_survival(study)
     draw_heatmaps(study)
     if study.is_binary:

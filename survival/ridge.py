@@ -49,7 +49,7 @@ class RidgeModel:
 
 
 @dataclass(frozen=True)
-class _Penalised:
+class Penalised:
     """Penalised log likelihood, its slope and curvature, and the likelihood's own."""
 
     loglik: float
@@ -104,7 +104,9 @@ def fit_ridge(
         given = (time, event, entry, strata, weights)
         outcome = [None if values is None else np.asarray(values)[order] for values in given]
         penalty = _by_cross_validation(sets, standard, chosen, outcome)
-    coefficients, best, converged = _maximum(sets, standard, penalty * chosen.astype(np.float64))
+    coefficients, best, converged = ridge_maximum(
+        sets, standard, penalty * chosen.astype(np.float64)
+    )
     covariance = np.asarray(np.linalg.inv(best.information), dtype=np.float64)
     free = ~chosen
     named = tuple(name for name, is_free in zip(names, free, strict=True) if is_free)
@@ -122,6 +124,25 @@ def fit_ridge(
         n=len(standard),
         events=len(sets.deaths),
     )
+
+
+def ridge_maximum(sets: RiskSets, x: Floats, ridge: Floats) -> tuple[Floats, Penalised, bool]:
+    """Climb the penalised partial likelihood of covariates that have been checked.
+
+    Parameters
+    ----------
+    x
+        Covariates of the sorted rows of `sets` (n, p), best standardised.
+    ridge
+        Penalty of half the square of each coefficient (p,); where it is above 0, there is a
+        maximum, whatever the covariate.
+
+    Returns
+    -------
+    tuple
+        Coefficients (p,), the likelihood there, and whether nothing is left to gain.
+    """
+    return maximise(lambda beta: _penalised(sets, x, beta, ridge), np.zeros(x.shape[1]))
 
 
 def ridge_table(model: RidgeModel) -> pd.DataFrame:
@@ -173,7 +194,7 @@ def _by_cross_validation(
         of_kept = risk_sets(time[kept], event[kept], entry, strata, weights, "efron")
         rows = x[kept][of_kept.order]
         for place, penalty in enumerate(penalties):
-            beta, _, _ = _maximum(of_kept, rows, penalty * shrunken)
+            beta, _, _ = ridge_maximum(of_kept, rows, penalty * shrunken)
             whole = partial_likelihood(sets, x, beta).loglik
             added[place] += whole - partial_likelihood(of_kept, rows, beta).loglik
     # Of equals the strongest: it promises least.
@@ -181,13 +202,9 @@ def _by_cross_validation(
     return float(penalties[best])
 
 
-def _maximum(sets: RiskSets, x: Floats, ridge: Floats) -> tuple[Floats, _Penalised, bool]:
-    return maximise(lambda beta: _penalised(sets, x, beta, ridge), np.zeros(x.shape[1]))
-
-
-def _penalised(sets: RiskSets, x: Floats, beta: Floats, ridge: Floats) -> _Penalised:
+def _penalised(sets: RiskSets, x: Floats, beta: Floats, ridge: Floats) -> Penalised:
     here = partial_likelihood(sets, x, beta)
-    return _Penalised(
+    return Penalised(
         here.loglik - float(ridge @ beta**2) / 2,
         here.score - ridge * beta,
         here.information + np.diag(ridge),

@@ -1,5 +1,6 @@
 """Studies of classes and of an endpoint, from images to pictures."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,6 +40,14 @@ def test_a_study_of_an_endpoint_ends_in_risks_and_pictures(
     assert table["score"].between(0, 1).all()
     assert table["score"].nunique() > 12
     assert len(list((tmp_path / "out" / "heatmaps").glob("*.png"))) == len(table) == 24
+    assert "compared in external, pooled concordance (95% CI)" in done.stdout
+    assert "8 patients with the event, fewer than 10: intervals are too short" in done.stdout
+    again = cmil("compare", settings, "--out", tmp_path / "out", "--json")
+    assert again.returncode == 0, again.stderr
+    names = ["gated_attention", "mean and SD of embeddings", "bag size", "centre", "covariates"]
+    rows = [row for row in json.loads(again.stdout) if row["cohort"] == "external, pooled"]
+    assert [row["model"] for row in rows] == names
+    assert all(row["measure"] == "concordance" and row["value"] for row in rows)
     refused = cmil("validate", settings, "--out", tmp_path / "out")
     assert refused.stderr.startswith(
         "error: cmil validate is for a binary label, and [mil] task is"
@@ -54,6 +63,8 @@ def test_a_study_of_classes_scores_each_of_them(
     table = pd.read_csv(tmp_path / "out" / "predictions.csv")
     scores = table[["score_none", "score_few", "score_many"]]
     assert scores.sum(axis=1).to_numpy() == pytest.approx(1)
+    assert "compared in external, pooled mean AUC of the classes (95% CI)" in done.stdout
+    assert "4 patients of a class, fewer than 5: not estimable" in done.stdout
 
 
 def test_a_class_of_nobody_is_refused_before_any_image_is_read(

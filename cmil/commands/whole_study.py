@@ -52,7 +52,7 @@ def run(
     threads: Threads = None,
 ) -> None:
     """Run a whole study, stage by stage, resuming where it stopped."""
-    from cmil.results_table import results_table
+    from cmil.results_table import other_results_table, results_table
     from cmil.study import run_study
 
     machines = machines_of(engine, address)
@@ -65,6 +65,7 @@ def run(
         print(results_table(out, list(opened.settings.cohort.endpoints)))
         print(f"page: {out / 'index.html'}")
     else:
+        print(other_results_table(out))
         print(f"scores: {opened.predictions}; out of fold: {opened.model / 'model.json'}")
     exit_if_failed(failed)
 

@@ -1,6 +1,7 @@
 """The model beside other aggregators and simpler explanations, on the same patients."""
 
 import math
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -71,19 +72,40 @@ def compare(scores: pd.DataFrame, seed: np.random.SeedSequence) -> pd.DataFrame:
     if len(unlabelled):
         patient = unlabelled["patient_id"].iloc[0]
         raise DataError(f'patient "{patient}" has no label 0 or 1; a comparison needs one')
+    rows = []
+    for cohort, tables in aligned_cohorts(scores):
+        of_ours = cohort_auc(tables[0].reset_index(), seed)
+        rows += [{"cohort": cohort, **_row(tables[0], of_ours, table, seed)} for table in tables]
+    table = pd.DataFrame(rows)
+    return table.assign(p_holm=adjusted_p(table["p"], "holm"))[list(COLUMNS)]
+
+
+def aligned_cohorts(scores: pd.DataFrame) -> Iterator[tuple[str, Sequence[pd.DataFrame]]]:
+    """Give each cohort's scores, a table a model, the study's model first.
+
+    Parameters
+    ----------
+    scores
+        One row a patient and model: `patient_id, centre, split, score_kind, model, role`, and any
+        others.
+
+    Returns
+    -------
+    Name of the cohort, as in `cmil.validation.cohorts_of`, and tables of the same patients in the
+    same order, indexed by `patient_id`.
+
+    Raises
+    ------
+    DataError
+        If a model did not score the same patients, or a development score is not out-of-fold.
+    """
     of_models = {str(name): rows for name, rows in scores.groupby("model", sort=False)}
     ours = str(scores.loc[scores["role"] == MODEL, "model"].iloc[0])
     order = [ours, *(name for name in of_models if name != ours)]
     cohorts = {name: dict(cohorts_of(of_models[name])) for name in order}
-    rows = []
     for cohort, patients in cohorts[ours].items():
         reference = patients.set_index("patient_id")
-        of_ours = cohort_auc(patients, seed)
-        for name in order:
-            theirs = _aligned(reference, cohorts[name].get(cohort), name)
-            rows.append({"cohort": cohort, **_row(reference, of_ours, theirs, seed)})
-    table = pd.DataFrame(rows)
-    return table.assign(p_holm=adjusted_p(table["p"], "holm"))[list(COLUMNS)]
+        yield cohort, [_aligned(reference, cohorts[name].get(cohort), name) for name in order]
 
 
 def _aligned(reference: pd.DataFrame, theirs: pd.DataFrame | None, name: str) -> pd.DataFrame:

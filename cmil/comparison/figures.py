@@ -1,8 +1,9 @@
-"""The AUC of every compared model, and how much more the study's model has: one picture.
+"""How well every compared model does, and how much better the study's model: one picture.
 
 Names of centres are the study's and stand in the page's table, not in the picture.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -29,14 +30,18 @@ def compared_points(table: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     table
-        As `cmil.comparison.compare` gives it; the widest external cohort comes last.
+        As `cmil.comparison.compare` or `compare_by_bootstrap` gives it; the widest external cohort
+        comes last.
 
     Returns
     -------
     DataFrame
         The rows of these cohorts, with `external` (bool) and `place`: 0 for the first model, 1 for
-        the next, shifted by cohort where both are there.
+        the next, shifted by cohort where both are there. `measure` names `value, ci_low, ci_high`.
     """
+    if "auc" in table:
+        of_auc = {"auc": "value", "auc_ci_low": "ci_low", "auc_ci_high": "ci_high"}
+        table = table.rename(columns=of_auc).assign(measure="AUC")
     shown = list(dict.fromkeys([DEVELOPMENT, table["cohort"].iloc[-1]]))
     points = table[table["cohort"].isin(shown)].copy()
     points["external"] = points["cohort"] != DEVELOPMENT
@@ -46,8 +51,24 @@ def compared_points(table: pd.DataFrame) -> pd.DataFrame:
     return points.reset_index(drop=True)
 
 
+def shared_notes(points: pd.DataFrame) -> Sequence[str]:
+    """Give what is to be said of all models of a cohort alike, as that too few had the event.
+
+    Parameters
+    ----------
+    points
+        As `compared_points` gives them.
+    """
+    said = []
+    for external, rows in points.groupby("external"):
+        (first, *others) = rows["note"].unique()
+        if first and not others:
+            said.append(f"{'external' if external else 'development'}: {first}")
+    return said
+
+
 def comparison_figure(points: pd.DataFrame) -> Figure:
-    """AUCs on the left, differences on the right, one row a model.
+    """Values on the left, differences on the right, one row a model.
 
     Parameters
     ----------
@@ -57,7 +78,7 @@ def comparison_figure(points: pd.DataFrame) -> Figure:
     names = list(points["model"].unique())
     figure = Figure(figsize=(9, 1.25 + _ROW_INCHES * len(names)), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True, gridspec_kw={"wspace": 0.08})
-    plot_aucs(points, left)
+    plot_values(points, left)
     plot_differences(points, right)
     left.set(ylim=(len(names) - 0.5, -0.5))
     left.set_yticks(range(len(names)), labels=names)
@@ -68,8 +89,8 @@ def comparison_figure(points: pd.DataFrame) -> Figure:
     return figure
 
 
-def plot_aucs(points: pd.DataFrame, ax: Axes) -> Axes:
-    """Draw each AUC with its 95% interval; a dashed line stands at chance.
+def plot_values(points: pd.DataFrame, ax: Axes) -> Axes:
+    """Draw each AUC or concordance with its 95% interval; a dashed line stands at chance.
 
     Parameters
     ----------
@@ -79,8 +100,10 @@ def plot_aucs(points: pd.DataFrame, ax: Axes) -> Axes:
         Axes to draw on.
     """
     ax.axvline(0.5, color=PALE, linewidth=0.8, linestyle=DASHED, zorder=0)
-    _draw(points, "auc", ("auc_ci_low", "auc_ci_high"), ax)
-    ax.set(xlim=(min(0.4, points["auc_ci_low"].min() - 0.02), 1.01), xlabel="AUC (95% CI)")
+    _draw(points, "value", ("ci_low", "ci_high"), ax)
+    measure = points["measure"].iloc[0]
+    named = measure[:1].upper() + measure[1:]
+    ax.set(xlim=(min(0.4, points["ci_low"].min() - 0.02), 1.01), xlabel=f"{named} (95% CI)")
     return ax
 
 
@@ -98,7 +121,8 @@ def plot_differences(points: pd.DataFrame, ax: Axes) -> Axes:
     others = points[points["role"] != MODEL]
     _draw(others, "difference", ("difference_ci_low", "difference_ci_high"), ax)
     ours = points.loc[points["role"] == MODEL, "model"].iloc[0]
-    ax.set_xlabel(f"Difference of AUC (95% CI)\nright of 0, {ours} is better")
+    measure = points["measure"].iloc[0]
+    ax.set_xlabel(f"Difference of {measure} (95% CI)\nright of 0, {ours} is better")
     return ax
 
 

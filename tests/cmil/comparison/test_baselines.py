@@ -8,6 +8,11 @@ import pytest
 import torch
 from scipy.special import logit
 
+from cmil.comparison.baseline_fits import (
+    fit_penalised_regression,
+    fit_prevalence,
+    fit_regression,
+)
 from cmil.comparison.baselines import (
     BAG_SIZE,
     CENTRE,
@@ -17,9 +22,6 @@ from cmil.comparison.baselines import (
     baseline_scores,
     baselines_of,
     embedding_summary,
-    fit_penalised_regression,
-    fit_prevalence,
-    fit_regression,
 )
 from cmil.patient_bags import PatientBag, PatientBags
 from cmil.validation.discrimination import auc_delong
@@ -167,6 +169,13 @@ def test_same_seed_gives_the_same_scores(
 ) -> None:
     again = score(patients, bags_of(patients))
     assert all(scored[name].equals(again[name]) for name in scored)
+
+
+def test_columns_of_an_endpoint_beside_the_label_change_nothing(
+    patients: pd.DataFrame, scored: Mapping[str, pd.DataFrame]
+) -> None:
+    followed = score(patients.assign(time=9.0, event=1.0), bags_of(patients))
+    assert all(scored[name].equals(followed[name]) for name in scored)
 
 
 def test_labels_that_mean_nothing_are_not_found(patients: pd.DataFrame) -> None:

@@ -9,7 +9,12 @@ import pytest
 from matplotlib.figure import Figure
 
 from cmil.comparison.compare import COLUMNS
-from cmil.comparison.figures import compared_points, comparison_figure, plot_aucs, plot_differences
+from cmil.comparison.figures import (
+    compared_points,
+    comparison_figure,
+    plot_differences,
+    plot_values,
+)
 from cmil.comparison.page import comparison_part, difference_text, doubts
 from cohorts.errors import DataError
 from cohorts.strata import DEVELOPMENT, POOLED
@@ -80,7 +85,7 @@ def test_picture_shows_development_and_the_widest_external_cohort(table: pd.Data
 
 def test_what_is_drawn_is_the_table(table: pd.DataFrame) -> None:
     points, ax = compared_points(table), Figure().subplots()
-    assert plot_aucs(points, ax) is ax
+    assert plot_values(points, ax) is ax
     _, inside, outside = ax.lines
     assert list(inside.get_xdata()) == [0.9, 0.89, 0.6, 0.88]
     assert list(outside.get_xdata()) == [0.8, 0.7, 0.95, 0.5]

@@ -1,0 +1,143 @@
+"""A study of classes or of an endpoint is compared as it was trained, and as model.json judges."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cmil.bundle import read_bundle
+from cmil.comparison_stage import compare_models, read_comparison
+from cmil.settings import MilSettings
+from cmil.study import Study, predict_scores, train_model
+from cmil.study_settings import StudySettings
+from cmil.validation.discrimination import auc_delong
+from cohorts.files import digest_of_file
+from cohorts.manifest import Cohort
+from cohorts.strata import DEVELOPMENT
+
+KINDS = ("none", "few", "many")
+ENDPOINT = {"time": "months", "event": "status"}
+COX = {"task": "survival", "endpoint": "relapse", "horizon": 12.0}
+ASKED: dict[str, dict[str, Any]] = {
+    "classes": {"task": "classes"},
+    "cox": COX,
+    "hazard": {**COX, "survival_loss": "discrete_hazard", "time_bins": 3},
+}
+
+
+def study_of(out: Path, manifest: Path, bags: Path, mil: MilSettings, asked: str) -> Study:
+    label: dict[str, Any] = {"endpoints": {"relapse": ENDPOINT}, "label": ""}
+    if asked == "classes":
+        label = {"label": "kind", "classes": KINDS}
+    more = {"folds": 2, "epochs": 2, "compare": ("mean",), **ASKED[asked]}
+    settings = StudySettings.model_validate(
+        {
+            "seed": 1,
+            "cohort": {"manifest": manifest, **label},
+            "extraction": {"encoder": "stain-filters", "mpp": "native"},
+            "mil": {**mil.model_dump(), **more},
+            "survival": {"covariates": ["age"]},
+        }
+    )
+    return Study.at(out, settings, bags=bags)
+
+
+@pytest.fixture(scope="module")
+def drawn(
+    tmp_path_factory: pytest.TempPathFactory,
+    write_toy: Callable[..., tuple[Cohort, Path]],
+    toy_patients: Callable[..., pd.DataFrame],
+) -> tuple[Path, Path]:
+    """A manifest of 30 development and 16 external patients, of whom P45 was not followed."""
+    rng = np.random.default_rng(0)
+    patients = toy_patients(30, 16)
+    many = patients["label"].to_numpy()
+    patients["kind"] = np.where(many, "many", np.where(np.arange(46) % 4, "few", "none"))
+    patients["months"] = np.ceil(rng.exponential(np.where(many, 6, 40)) + 1)
+    patients["status"] = (rng.random(46) < 0.8).astype(int)
+    patients["age"] = rng.normal(40, 9, 46).round()
+    patients["months"] = patients["months"].where(patients["patient_id"] != "P45")
+    folder = tmp_path_factory.mktemp("tasks")
+    return write_toy(folder, patients)[0].manifest, folder / "bags"
+
+
+@pytest.fixture(scope="module", params=list(ASKED))
+def compared(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    drawn: tuple[Path, Path],
+    quick: MilSettings,
+) -> Study:
+    study = study_of(tmp_path_factory.mktemp("out"), *drawn, quick, request.param)
+    train_model(study)
+    predict_scores(study)
+    compare_models(study)
+    return study
+
+
+def test_all_models_have_their_row_in_every_cohort(compared: Study) -> None:
+    table = read_comparison(compared.out / "comparison")
+    assert list(table["cohort"].unique()) == [DEVELOPMENT, "Bern"]
+    names = ["gated_attention", "mean", "mean and SD of embeddings", "bag size", "centre"]
+    for _, rows in table.groupby("cohort"):
+        assert list(rows["model"]) == [*names, "covariates"]
+    known = read_bundle(compared.out / "models/mean/model").facts
+    assert known.fold_of == read_bundle(compared.model).facts.fold_of
+    followed = 15 if known.endpoint else 16
+    assert set(table.loc[table["cohort"] == "Bern", "patients"]) == {followed}
+    assert table["p"].notna().any()
+
+
+def test_value_is_what_the_model_was_judged_by(compared: Study) -> None:
+    bundle = read_bundle(compared.model)
+    facts = bundle.facts
+    ours = read_comparison(compared.out / "comparison").iloc[0]
+    assert ours["model_digest"] == bundle.digest
+    if facts.endpoint:
+        reached = facts.out_of_fold
+        limits = ours["ci_low"], ours["ci_high"]
+        assert ours["value"] == pytest.approx(reached.auc)
+        assert limits == pytest.approx((reached.auc_ci_low, reached.auc_ci_high))
+        return
+    told = pd.read_csv(compared.predictions)
+    told = told[told["split"] == "development"]
+    scores = facts.calibration.undone(told[[f"score_{name}" for name in KINDS]])
+    areas = [auc_delong(scores[:, k], told["class"] == name) for k, name in enumerate(KINDS)]
+    assert areas[-1].value == pytest.approx(facts.out_of_fold.auc)  # the AUC of the last class
+    assert ours["value"] == pytest.approx(np.mean([one.value for one in areas]))
+
+
+def test_the_picture_names_measure_models_and_what_is_missing(compared: Study) -> None:
+    drawing = ElementTree.parse(compared.out / "comparison" / "comparison.svg")  # noqa: S314 our own
+    words = {"".join(text.itertext()) for text in drawing.iter("{http://www.w3.org/2000/svg}text")}
+    table = read_comparison(compared.out / "comparison")
+    assert set(table["model"]) <= words
+    measure = str(table["measure"].iloc[0])
+    assert f"{measure[:1].upper()}{measure[1:]} (95% CI)" in words
+    external = table[table["cohort"] == "Bern"]
+    missing = external["value"].isna()
+    assert missing.all() == (measure == "mean AUC of the classes")
+    if missing.all():
+        assert f"external: {external['note'].iloc[0]}" in words
+
+
+def test_compared_anew_the_files_are_the_same(compared: Study) -> None:
+    files = [compared.out / "comparison" / n for n in ("comparison.csv", "baselines.csv")]
+    before = [digest_of_file(path) for path in files]
+    (compared.out / "comparison" / "run.json").unlink()
+    compare_models(compared)
+    assert [digest_of_file(path) for path in files] == before
+
+
+@pytest.mark.parametrize(
+    ("name", "loss"), [("clam_sb", "cox"), ("bag_of_words", "discrete_hazard")]
+)
+def test_aggregators_that_cannot_learn_an_endpoint_are_refused(name: str, loss: str) -> None:
+    survival = {**COX, "survival_loss": loss}
+    with pytest.raises(ValueError, match=f'aggregator "{name}"'):
+        MilSettings.model_validate({**survival, "compare": (name,)})
+    assert MilSettings.model_validate({**ASKED["classes"], "compare": (name,)}).compare == (name,)
