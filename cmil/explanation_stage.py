@@ -6,7 +6,7 @@ from pathlib import Path
 from cmil.progress import progress, say
 from cmil.study import Study
 from cohorts.errors import DataError, SettingsError
-from cohorts.files import digest_of, digest_of_file
+from cohorts.files import digest_of, digest_of_file, write_text
 
 
 def explain_scores(study: Study) -> None:
@@ -22,10 +22,10 @@ def explain_scores(study: Study) -> None:
     from cmil.bundle import read_bundle
     from cmil.explanations.enrichment import suspicions
     from cmil.explanations.explain import explain, read_explanations, write_explanations
+    from cmil.explanations.page import drawn_curves
     from cmil.patient_bags import digest_of_bags
     from cmil.prediction import read_predictions
 
-    study.refuse_other_tasks("explain")
     record = study.out / "attention" / "run.json"
     if not study.predictions.exists() or not record.exists():
         raise SettingsError(f'"{study.out}" holds no predictions; run cmil predict first')
@@ -62,6 +62,9 @@ def explain_scores(study: Study) -> None:
                 on_patient=lambda patient_id: advance(note=patient_id),
             )
             written += write_explanations(folder, explanations)
+            for kind in explanations.curves["map"].unique():
+                written.append(folder / f"curves_{kind}.svg")
+                write_text(written[-1], str(drawn_curves(explanations.curves, kind, stands_alone=True)))
     for line in suspicions(read_explanations(folder).enrichment):
         say(f"warning: {line}")
 

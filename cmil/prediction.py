@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cmil.aggregators import BagModel
+from cmil.aggregators import BagScore
 from cmil.bundle import ModelBundle, ModelFacts
 from cmil.explanations.attribution import attribute
 from cmil.patient_bags import PatientBag, PatientBags, shortened
@@ -59,13 +59,8 @@ class PatientPrediction:
     attribution: NDArray[np.float32] | None = None
 
 
-def models_for(bundle: ModelBundle, patient_id: str) -> Sequence[BagModel]:
-    """Give the models that may speak of a patient: those that have not seen it in training."""
-    return [bundle.models[number] for number in numbers_for(bundle, patient_id)]
-
-
 def numbers_for(bundle: ModelBundle, patient_id: str) -> Sequence[int]:
-    """Give the numbers of those models in the bundle."""
+    """Give the numbers of the models that may speak of a patient: that have not trained on it."""
     return bundle.facts.models_unaware_of(patient_id) or range(len(bundle.models))
 
 
@@ -85,22 +80,55 @@ def predict_patient(bundle: ModelBundle, patient_id: str, bag: PatientBag) -> Pa
     """Score one patient with the models that have not seen it."""
     numbers = numbers_for(bundle, patient_id)
     results = [bundle.models[number].score(bag.instances) for number in numbers]
-    logits = np.stack([result.logits for result in results])
-    said = combine(bundle.facts, numbers, logits)
-    # Of classes the rank is that of the mean logits; of an endpoint, the mean of the ranks.
-    at = logits.astype(np.float64)
-    if bundle.facts.classes:
-        at = np.broadcast_to(at.mean(axis=0), at.shape)
-    slopes = [bundle.facts.head_of(number).slope(x) for number, x in zip(numbers, at, strict=True)]
-    contributions = _mean_of([result.contributions for result in results], slopes)
-    # Of several outputs each has an attention of its own, of which those count that raise the rank.
-    raising = [np.maximum(slope, 0) / np.maximum(slope, 0).sum() for slope in slopes]
-    attention = _mean_of([result.attention for result in results], raising)
+    said = combine(bundle.facts, numbers, np.stack([result.logits for result in results]))
+    each = maps_of_models(bundle.facts, numbers, results)
+    attention, contributions = _mean_of(each["attention"]), _mean_of(each["contribution"])
     attribution = None
     if attention is None and contributions is None:
-        each = [attribution_of(bundle, number, patient_id, bag) for number in numbers]
-        attribution = np.mean(each, axis=0)
+        by_leaving_out = [attribution_of(bundle, number, patient_id, bag) for number in numbers]
+        attribution = _mean_of(by_leaving_out)
     return replace(said, attention=attention, contributions=contributions, attribution=attribution)
+
+
+def maps_of_models(
+    facts: ModelFacts, models: Sequence[int], results: Sequence[BagScore]
+) -> dict[str, list[NDArray[np.float32]]]:
+    """Give the maps of a patient, model by model, of what patients are ranked by.
+
+    Parameters
+    ----------
+    models
+        Numbers of the models that speak.
+    results
+        What they say.
+
+    Returns
+    -------
+    "attention" and "contribution" -> (N,) of each model that has it.
+    """
+    at = np.stack([result.logits for result in results]).astype(np.float64)
+    if facts.classes:  # their rank is that of the mean logits; of an endpoint, the mean of ranks
+        at = np.broadcast_to(at.mean(axis=0), at.shape)
+    maps: dict[str, list[NDArray[np.float32]]] = {"attention": [], "contribution": []}
+    for number, result, logits in zip(models, results, at, strict=True):
+        slope = facts.head_of(number).slope(logits)
+        # Of several outputs each has an attention, of which those count that raise the rank.
+        raising = np.maximum(slope, 0) / np.maximum(slope, 0).sum()
+        if result.attention is not None:
+            maps["attention"].append(_one_of(result.attention, raising))
+        if result.contributions is not None:
+            maps["contribution"].append(_one_of(result.contributions, slope))
+    return maps
+
+
+def scores_of(
+    facts: ModelFacts, models: Sequence[int], logits: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Make scores, (n,), of what the models say of n bags, (models, n, K), as `combine` of one."""
+    if facts.classes:
+        return facts.calibration(logits.mean(axis=0))[:, -1]
+    ranks = [facts.head_of(number).rank(x) for number, x in zip(models, logits, strict=True)]
+    return facts.calibration(np.mean(ranks, axis=0))
 
 
 def combine(
@@ -130,18 +158,15 @@ def combine(
     return PatientPrediction(rank, score, spread, of_classes, None, None)
 
 
-def _mean_of(
-    maps: Sequence[NDArray[np.float32] | None], weights: Sequence[NDArray[np.float64]]
-) -> NDArray[np.float32] | None:
-    """Mean over models of their (N, K) maps, or (N, 1) of all outputs, weighted by (K,)."""
-    known = [
-        (values @ weight).astype(np.float32)
-        if values.shape[1] == len(weight) > 1
-        else values[:, -1]
-        for values, weight in zip(maps, weights, strict=True)
-        if values is not None
-    ]
-    return np.mean(known, axis=0) if known else None
+def _one_of(values: NDArray[np.float32], weight: NDArray[np.float64]) -> NDArray[np.float32]:
+    """One map, (N,), of those of K outputs, weighted by (K,), or of the one of all outputs."""
+    if values.shape[1] == len(weight) > 1:
+        return np.asarray(values @ weight, dtype=np.float32)
+    return values[:, -1]
+
+
+def _mean_of(maps: Sequence[NDArray[np.float32]]) -> NDArray[np.float32] | None:
+    return np.mean(maps, axis=0) if len(maps) else None
 
 
 def predict(

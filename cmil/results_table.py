@@ -37,8 +37,9 @@ def results_table(out: Path, endpoints: Sequence[str]) -> str:
 
 
 def other_results_table(out: Path) -> str:
-    """Give the comparison as text: what a study of classes or of an endpoint has to show."""
-    return f"{comparison_table(_read(out / 'comparison' / 'comparison.csv'))}\n\n{RESEARCH_USE}"
+    """Give comparison and explanations as text: what a study of classes or an endpoint shows."""
+    compared = comparison_table(_read(out / "comparison" / "comparison.csv"))
+    return f"{compared}\n\n{explanations_table(out)}"
 
 
 def performance_table(performance: pd.DataFrame) -> str:

@@ -99,8 +99,8 @@ def run_study(
 ) -> Sequence[str]:
     """Run all stages and write the page `index.html`.
 
-    Validation, explanations and the page speak of a binary label; a study of classes or of an
-    endpoint ends without them.
+    Validation and the page speak of a binary label; a study of classes or of an endpoint ends
+    without them.
 
     Parameters
     ----------
@@ -129,8 +129,8 @@ def run_study(
     failed = extract_bags(study, Work(machines=machines))
     train_model(study, machines=machines)
     predict_scores(study)
+    explain_scores(study)
     if study.is_binary:
-        explain_scores(study)
         validate_scores(study)
     compare_models(study, machines)
     relate_to_survival(study)

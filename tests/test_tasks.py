@@ -65,6 +65,7 @@ def test_a_study_of_classes_scores_each_of_them(
     assert scores.sum(axis=1).to_numpy() == pytest.approx(1)
     assert "compared in external, pooled mean AUC of the classes (95% CI)" in done.stdout
     assert "4 patients of a class, fewer than 5: not estimable" in done.stdout
+    assert "insertion_gain" in done.stdout
 
 
 def test_a_class_of_nobody_is_refused_before_any_image_is_read(

@@ -9,7 +9,7 @@ from scipy.sparse.linalg import lsqr
 from torch import Tensor
 
 from cmil.aggregators import BagModel
-from cmil.explanations.subset_logits import Rank, Subset, subset_logits, the_only_one
+from cmil.explanations.subset_logits import Subset, subset_logits
 
 # Up to here each instance is left out on its own.
 _SMALL = 64
@@ -20,6 +20,12 @@ _SMALLEST_PART = 16
 _DAMPING = 0.1
 
 Logits = Callable[[Sequence[Subset]], NDArray[np.float64]]
+Rank = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+
+
+def the_only_one(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Reduce (n, 1) logits to (n,)."""
+    return logits[:, 0]
 
 
 def attribute(
@@ -48,7 +54,7 @@ def attribute(
     rng
         Of the parts; a small bag needs none.
     rank
-        Makes of several logits the one that is attributed, as the model's head does.
+        Makes of (n, K) logits the one number, (n,), that is attributed, as the model's head does.
 
     Returns
     -------
@@ -56,7 +62,7 @@ def attribute(
     """
 
     def logits(subsets: Sequence[Subset]) -> NDArray[np.float64]:
-        return subset_logits(model, instances, subsets, rank)
+        return rank(subset_logits(model, instances, subsets))
 
     size = len(instances)
     if size == 1:

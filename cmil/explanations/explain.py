@@ -18,7 +18,14 @@ from cmil.explanations.patch_tables import PatchTable, read_patch_table
 from cmil.explanations.patch_truth import patch_truth
 from cmil.explanations.patient_explanation import explain_patient
 from cmil.explanations.settings import ExplanationSettings
-from cmil.explanations.summary import effects_of_patients, mean_curves, summary, worth_of_maps
+from cmil.explanations.summary import (
+    BY_DECISION,
+    BY_SCORE,
+    effects_of_patients,
+    mean_curves,
+    summary,
+    worth_of_maps,
+)
 from cmil.patient_bags import PatientBag
 from cohorts.errors import DataError, FileFormatError
 from cohorts.files import write_text
@@ -152,7 +159,9 @@ def explain(
             "rename the files, or drop [explanations] annotations"
         )
     worth, effects = worth_of_maps(cohort.patients, found), effects_of_patients(found)
-    return Explanations(worth, mean_curves(found), summary(worth), effects, enrichment(effects))
+    groups = BY_DECISION if bundle.facts.mil.task == "binary" else BY_SCORE
+    curves, means = mean_curves(found, groups), summary(worth, groups)
+    return Explanations(worth, curves, means, effects, enrichment(effects))
 
 
 def _whole(slides: Slides) -> PatientBag:

@@ -1,10 +1,10 @@
-"""Deletion and insertion curves of the result page; they draw a table and compute nothing."""
+"""Deletion and insertion curves, for the page and as files; they draw a table, no more."""
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cmil.explanations.summary import ALL
+from cmil.explanations.summary import ALL, BY_DECISION
 from survival.figure_style import VERMILION
 
 # Okabe & Ito's vermilion, and a grey: order of the map, and none.
@@ -22,7 +22,8 @@ def curves_figure(curves: pd.DataFrame, kind: str) -> Figure:
     of_map = curves[(curves["map"] == kind) & (curves["patients_of"] == ALL)]
     for ax, curve in zip(axes, _TITLES, strict=True):
         plot_curve(of_map[of_map["curve"] == curve], kind, ax)
-    axes[0].set_ylabel("Probability of the decided class")
+    of_label = curves["patients_of"].isin(BY_DECISION.values()).any()
+    axes[0].set_ylabel("Probability of the decided class" if of_label else "Score, or 1 - score")
     return figure
 
 

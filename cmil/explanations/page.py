@@ -66,7 +66,7 @@ def explanation_part(explanations: Explanations) -> ExplanationPart:
         shown=kinds[0],
         verdicts=[verdict(summary, kind) for kind in kinds],
         warnings=suspicions(explanations.enrichment),
-        curves={kind: _drawn(explanations.curves, kind) for kind in kinds},
+        curves={kind: drawn_curves(explanations.curves, kind) for kind in kinds},
         rows=_rows(summary, kinds),
         looks_at=list(explanations.enrichment.itertuples()),
         held={
@@ -107,9 +107,13 @@ def mean_text(mean: float, ci_low: float, ci_high: float) -> str:
     return interval_text(mean, ci_low, ci_high, "z.3f")
 
 
-def _drawn(curves: pd.DataFrame, kind: str) -> Markup:
+def drawn_curves(curves: pd.DataFrame, kind: str, *, stands_alone: bool = False) -> Markup:
+    """Draw the curves of a map as SVG; a picture that `stands_alone` says what it is for."""
+    figure = curves_figure(curves, kind)
+    if stands_alone:
+        figure.supxlabel("Research use only", x=0.99, ha="right", fontsize=7)
     return inline_svg(
-        curves_figure(curves, kind),
+        figure,
         f"Deletion and insertion curves in the order of {kind} and in random order, mean over "
         "patients with 95% intervals; the areas between them stand in the table below",
     )

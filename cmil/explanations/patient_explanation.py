@@ -6,16 +6,21 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cmil.aggregators import BagModel
-from cmil.attention import MAP_KINDS, MapKind
-from cmil.bundle import ModelBundle
+from cmil.attention import MapKind
+from cmil.bundle import ModelBundle, ModelFacts
 from cmil.explanations.agreement import rank_agreement, top_agreement
 from cmil.explanations.concentration import TOP_PERCENT, share_held
 from cmil.explanations.enrichment import patient_effect
 from cmil.explanations.faithfulness import Curves, counts_to_keep, curves_of, orders_to_try
 from cmil.explanations.prefix_logits import prefix_logits
 from cmil.patient_bags import PatientBag
-from cmil.prediction import attribution_of, models_for, numbers_for
+from cmil.prediction import (
+    attribution_of,
+    combine,
+    maps_of_models,
+    numbers_for,
+    scores_of,
+)
 from cmil.validation.discrimination import auc_delong
 
 Map = NDArray[np.float32]
@@ -28,7 +33,8 @@ class PatientExplanation:
     Attributes
     ----------
     decision
-        1 for metastasis, 0 for none: the class whose probability the curves follow.
+        Whether the score, a probability, is at least the threshold: the curves follow it, or what
+        is left of it to 1.
     curves
         Of each map.
     worth
@@ -67,22 +73,22 @@ def explain_patient(
     rng
         Of random orders.
     """
-    models = models_for(bundle, patient_id)
-    facts = bundle.facts
-    whole = np.mean([model.score(bag.instances).logits[-1] for model in models])
-    decision = int(facts.calibration(whole) >= facts.threshold)
+    facts, numbers = bundle.facts, numbers_for(bundle, patient_id)
+    models = [bundle.models[number] for number in numbers]
+    results = [model.score(bag.instances) for model in models]
+    whole = combine(facts, numbers, np.stack([result.logits for result in results]))
+    decision = int(whole.score >= facts.threshold)
+    by_model = maps_of_models(facts, numbers, results)
     curves, worth = {}, {}
     for kind, values in maps.items():
-        # Signed maps point towards metastasis; a decision against it rests on the other end.
+        # Signed maps point to a higher score; a decision against it rests on the other end.
         towards = values if kind == "attention" or decision else -values
         orders = orders_to_try(towards, rng)
         counts = counts_to_keep(len(bag))
-        logits = np.mean(
-            [prefix_logits(model, bag.instances, orders, counts) for model in models], axis=0
-        )
-        metastasis = facts.calibration(logits)
-        curves[kind] = curves_of(metastasis if decision else 1 - metastasis)
-        each = _maps_of_models(bundle, models, patient_id, bag, kind)
+        logits = [prefix_logits(model, bag.instances, orders, counts) for model in models]
+        scores = _scores_of_prefixes(facts, numbers, np.stack(logits))
+        curves[kind] = curves_of(scores if decision else 1 - scores)
+        each = by_model.get(kind) or _attributions(bundle, numbers, patient_id, bag)
         worth[kind] = {
             "patches": len(bag),
             **{f"top_{percent}": share_held(values, percent) for percent in TOP_PERCENT},
@@ -99,24 +105,21 @@ def explain_patient(
     return PatientExplanation(decision, curves, worth, effects)
 
 
-def _maps_of_models(
-    bundle: ModelBundle,
-    models: Sequence[BagModel],
-    patient_id: str,
-    bag: PatientBag,
-    kind: MapKind,
+def _scores_of_prefixes(
+    facts: ModelFacts, numbers: Sequence[int], logits: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Scores, (orders, C), of the logits of every model, (models, orders, C, K)."""
+    models, orders, counts, outputs = logits.shape
+    flat = logits.reshape(models, orders * counts, outputs)
+    return scores_of(facts, numbers, flat).reshape(orders, counts)
+
+
+def _attributions(
+    bundle: ModelBundle, numbers: Sequence[int], patient_id: str, bag: PatientBag
 ) -> list[Map]:
-    """One map a model; none where there is a single model, which has nobody to agree with."""
-    if len(models) < 2:
-        return []
-    if kind == "attribution":
-        return [
-            attribution_of(bundle, number, patient_id, bag)
-            for number in numbers_for(bundle, patient_id)
-        ]
-    said = [model.score(bag.instances) for model in models]
-    both = [(one.attention, one.contributions)[MAP_KINDS.index(kind)] for one in said]
-    return [values[:, -1] for values in both if values is not None]
+    """Attributions by each model; none of a single one, which has nobody to agree with."""
+    agreeing = numbers if len(numbers) > 1 else []
+    return [attribution_of(bundle, number, patient_id, bag) for number in agreeing]
 
 
 def _against_truth(values: Map, truth: NDArray[np.float64]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""How a logit changes as instances are taken away, or put in, in an order."""
+"""How logits change as instances are taken away, or put in, in an order."""
 
 from collections.abc import Sequence
 
@@ -33,40 +33,41 @@ def prefix_logits(
 
     Returns
     -------
-    (orders, C)
+    (orders, C, K)
     """
     pooled = _pooled_linearly(model, instances, orders)
     if pooled is not None:
         bias, contributions, weights = pooled
         return np.stack(
             [
-                bias + (np.cumsum(contributions[order]) / np.cumsum(weights[order]))[counts - 1]
+                bias
+                + (contributions[order].cumsum(axis=0) / weights[order].cumsum(axis=0))[counts - 1]
                 for order in orders
             ]
         )
     subsets = [order[:count] for order in orders for count in counts]
-    return subset_logits(model, instances, subsets).reshape(len(orders), len(counts))
+    return subset_logits(model, instances, subsets).reshape(len(orders), len(counts), -1)
 
 
 def _pooled_linearly(
     model: BagModel, instances: Tensor, orders: Sequence[NDArray[np.intp]]
-) -> tuple[float, NDArray[np.float64], NDArray[np.float64]] | None:
-    """Bias, (N,) contributions and (N,) weights, if they tell the logit of any subset."""
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]] | None:
+    """Bias (K,), contributions (N, K) and weights (N, K or 1), if they tell any subset's logits."""
     said = model.score(instances)
-    if said.contributions is None:
+    if said.contributions is None or said.contributions.shape[1] != len(said.logits):
         return None
-    contributions = said.contributions[:, -1].astype(np.float64)
+    contributions = said.contributions.astype(np.float64)
     weights = (
-        np.full(len(contributions), 1 / len(contributions))
+        np.full((len(contributions), 1), 1 / len(contributions))
         if said.attention is None
-        else said.attention[:, -1].astype(np.float64)
+        else said.attention.astype(np.float64)
     )
     if not (weights > 0).all():
         return None
-    bias = float(said.logits[-1] - contributions.sum())
+    bias = said.logits - contributions.sum(axis=0)
     half = -(-len(contributions) // 2)
     tried = [orders[0][:1], orders[0][:half], orders[-1][:half], orders[-1][half // 2 : half + 1]]
-    expected = [bias + contributions[rows].sum() / weights[rows].sum() for rows in tried]
+    expected = [bias + contributions[at].sum(axis=0) / weights[at].sum(axis=0) for at in tried]
     found = subset_logits(model, instances, tried)
     equal = np.allclose(found, expected, rtol=_CLOSE, atol=_CLOSE)
     return (bias, contributions, weights) if equal else None

@@ -1,6 +1,6 @@
 """What a model says of parts of a bag; the embeddings are there, only the aggregator runs."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -11,19 +11,13 @@ from cmil.aggregators import Aggregator, BagModel
 from cmil.explanations.projected import projected
 
 Subset = NDArray[np.intp]
-Rank = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 # Instances that go through an aggregator at a time; a larger subset goes alone.
 _INSTANCES_A_STEP = 4096
 
 
-def the_only_one(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Reduce (n, 1) logits to (n,)."""
-    return logits[:, 0]
-
-
 def subset_logits(
-    model: BagModel, instances: Tensor, subsets: Sequence[Subset], rank: Rank = the_only_one
+    model: BagModel, instances: Tensor, subsets: Sequence[Subset]
 ) -> NDArray[np.float64]:
     """Score every subset of a bag as a bag of its own, in the bag's order.
 
@@ -32,34 +26,34 @@ def subset_logits(
     instances
         (N, D)
     subsets
-        S arrays of rows, each with at least one.
-    rank
-        Makes one number of (n, K) logits, as the model's head does.
+        S arrays of rows, each with at least one; S at least 1.
 
     Returns
     -------
-    (S,) of the logits.
+    (S, K) logits, as `model.score` gives them.
     """
     model, instances = projected(model, instances)
     subsets = [np.sort(subset) for subset in subsets]
-    logits = np.empty(len(subsets))
     if not isinstance(model, Aggregator):
-        for number, subset in enumerate(subsets):
-            said = model.score(instances[torch.from_numpy(subset)]).logits
-            logits[number] = rank(np.asarray(said, dtype=np.float64)[None])[0]
-        return logits
+        said = [model.score(instances[torch.from_numpy(subset)]).logits for subset in subsets]
+        return np.asarray(said, dtype=np.float64)
     model.eval()
     sizes = np.array([len(subset) for subset in subsets])
+    batches = list(_batches(sizes))
+    found = []
     with torch.inference_mode():
-        for numbers in _batches(sizes):
+        for numbers in batches:
             longest = int(sizes[numbers].max())
             rows = np.zeros((len(numbers), longest), dtype=np.intp)
             for line, number in enumerate(numbers):
                 rows[line, : sizes[number]] = subsets[number]
             mask = torch.from_numpy(np.arange(longest) < sizes[numbers][:, None])
-            found = model(instances[torch.from_numpy(rows)].float(), mask)
-            logits[numbers] = rank(found.logits.double().numpy())
-    return logits
+            logits = model(instances[torch.from_numpy(rows)].float(), mask).logits
+            found.append((logits - model.level).double().numpy())
+    together = np.concatenate(found)
+    in_order = np.empty_like(together)
+    in_order[np.concatenate(batches)] = together
+    return in_order
 
 
 def _batches(sizes: NDArray[np.int_]) -> Iterator[Subset]:

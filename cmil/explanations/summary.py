@@ -13,6 +13,8 @@ from cmil.explanations.patient_explanation import PatientExplanation
 
 ALL = "all patients"
 BY_DECISION = {1: "decided metastasis", 0: "decided no metastasis"}
+# Of classes the score is the probability of the last, of an endpoint that of the event.
+BY_SCORE = {1: "score at or above the threshold", 0: "score below the threshold"}
 
 # Measure -> what a map would reach that knows nothing.
 BY_CHANCE = {
@@ -61,13 +63,15 @@ def effects_of_patients(found: Found) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns).astype({"patches": int})
 
 
-def summary(worth: pd.DataFrame) -> pd.DataFrame:
+def summary(worth: pd.DataFrame, groups: Mapping[int, str] = BY_DECISION) -> pd.DataFrame:
     """Average every measure over patients.
 
     Parameters
     ----------
     worth
         From `worth_of_maps`.
+    groups
+        Names of the patients of a decision.
 
     Returns
     -------
@@ -77,10 +81,10 @@ def summary(worth: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for kind, of_map in worth.groupby("map", sort=False):
-        groups = {ALL: of_map} | {
-            name: of_map[of_map["decision"] == decision] for decision, name in BY_DECISION.items()
+        of_groups = {ALL: of_map} | {
+            name: of_map[of_map["decision"] == decision] for decision, name in groups.items()
         }
-        for name, group in groups.items():
+        for name, group in of_groups.items():
             for measure, by_chance in BY_CHANCE.items():
                 found = mean_over_patients(group[measure], by_chance)
                 found = found.within(_LOWEST.get(measure, 0.0), 1.0)
@@ -91,8 +95,13 @@ def summary(worth: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*columns, "by_chance"])
 
 
-def mean_curves(found: Found) -> pd.DataFrame:
+def mean_curves(found: Found, groups: Mapping[int, str] = BY_DECISION) -> pd.DataFrame:
     """Average deletion and insertion curves over patients, pointwise.
+
+    Parameters
+    ----------
+    groups
+        Names of the patients of a decision.
 
     Returns
     -------
@@ -102,7 +111,7 @@ def mean_curves(found: Found) -> pd.DataFrame:
     """
     rows = []
     for kind in dict.fromkeys(kind for one in found.values() for kind in one.curves):
-        for decision, name in ((None, ALL), *BY_DECISION.items()):
+        for decision, name in ((None, ALL), *groups.items()):
             curves = [
                 one.curves[kind]
                 for one in found.values()

@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
-from cohorts.errors import DataError, SettingsError
+from cohorts.errors import DataError
 
 if TYPE_CHECKING:
     from cmil.bundle import ModelBundle
@@ -26,31 +26,16 @@ _LARGEST_SHARE = 0.5
 def subset_scorer(bundle: "ModelBundle", patient_id: str, bag: "PatientBag") -> ScoreSubsets:
     """Score parts of a patient's bag as the frozen models score the whole of it.
 
-    The mean logit of the models that may speak of the patient goes through the calibration.
-
-    Raises
-    ------
-    SettingsError
-        If the models have several outputs.
+    With the models that may speak of the patient.
     """
     from cmil.explanations.subset_logits import subset_logits
+    from cmil.prediction import numbers_for, scores_of
 
-    facts = bundle.facts
-    numbers = facts.models_unaware_of(patient_id) or tuple(range(len(bundle.models)))
-    if facts.head_of(numbers[0]).outputs != 1:
-        raise SettingsError(
-            "stability against the number of patches is measured of models with one output; "
-            'this bundle has several; train with task = "binary"'
-        )
+    numbers = numbers_for(bundle, patient_id)
 
     def score(subsets: Sequence[Subset]) -> NDArray[np.float64]:
-        ranks = [
-            facts.head_of(number).rank(
-                subset_logits(bundle.models[number], bag.instances, subsets)[:, None]
-            )
-            for number in numbers
-        ]
-        return facts.calibration(np.mean(ranks, axis=0))
+        logits = [subset_logits(bundle.models[n], bag.instances, subsets) for n in numbers]
+        return scores_of(bundle.facts, numbers, np.stack(logits))
 
     return score
 

@@ -94,5 +94,5 @@ def test_subsets_in_batches_are_scored_as_bags_of_their_own() -> None:
     model = mean_model(bag.float())
     rng = np.random.default_rng(0)
     subsets = [rng.choice(3000, size, replace=False) for size in (1, 2999, 40, 41, 700, 5, 3000)]
-    alone = [model.score(bag[torch.from_numpy(subset)]).logit for subset in subsets]
+    alone = [model.score(bag[torch.from_numpy(subset)]).logits for subset in subsets]
     np.testing.assert_allclose(subset_logits(model, bag, subsets), alone, atol=1e-5)

@@ -1,4 +1,4 @@
-"""A study of classes or of an endpoint is compared as it was trained, and as model.json judges."""
+"""A study of classes or of an endpoint is compared as it was trained, and explained."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +11,10 @@ import pytest
 
 from cmil.bundle import read_bundle
 from cmil.comparison_stage import compare_models, read_comparison
+from cmil.explanation_stage import explain_scores
+from cmil.explanations.explain import read_explanations
+from cmil.explanations.summary import ALL, BY_SCORE
+from cmil.prediction import read_predictions
 from cmil.settings import MilSettings
 from cmil.study import Study, predict_scores, train_model
 from cmil.study_settings import StudySettings
@@ -131,6 +135,27 @@ def test_compared_anew_the_files_are_the_same(compared: Study) -> None:
     (compared.out / "comparison" / "run.json").unlink()
     compare_models(compared)
     assert [digest_of_file(path) for path in files] == before
+
+
+def test_curves_start_and_end_at_the_scores_of_the_patients(compared: Study) -> None:
+    explain_scores(compared)
+    found = read_explanations(compared.out / "explanations")
+    told = read_predictions(compared.predictions).set_index("patient_id")
+    of_map = dict(iter(found.faithfulness.groupby("map")))
+    assert set(of_map) == {"attention", "contribution"}
+    for rows in of_map.values():
+        assert rows.set_index("patient_id")["decision"].to_dict() == told["decision"].to_dict()
+        assert rows["rank_agreement"].notna().equals(rows["split"] == "external")
+    whole = np.where(told["decision"], told["score"], 1 - told["score"]).mean()
+    curves = found.curves[found.curves["patients_of"] == ALL]
+    of_all_patches = {"deletion": 0.0, "insertion": 1.0}
+    ends = curves[curves["share"] == curves["curve"].map(of_all_patches)]
+    assert len(ends) == 2 * 2 * 2
+    assert ends["mean"].to_numpy() == pytest.approx(whole, abs=1e-4)
+    assert set(found.summary["patients_of"]) <= {ALL, *BY_SCORE.values()}
+    for kind in of_map:
+        picture = compared.out / "explanations" / f"curves_{kind}.svg"
+        assert "Score, or 1 - score" in "".join(ElementTree.parse(picture).getroot().itertext())  # noqa: S314 our own
 
 
 @pytest.mark.parametrize(

@@ -19,12 +19,13 @@ from cmil.explanations.projected import projected
 from cmil.settings import MilSettings
 
 
-def built(name: str, bag: Tensor) -> Aggregator:
+def built(name: str, bag: Tensor, outputs: int = 1) -> Aggregator:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         settings = MilSettings(aggregator=name, hidden=6, attention_width=3)
-        model = build_aggregator(settings, bag.shape[1])
+        model = build_aggregator(settings, bag.shape[1], outputs)
     model.standardise.fit([bag])
+    model.level.fill_(0.7)
     return model.eval().requires_grad_(False)
 
 
@@ -48,17 +49,22 @@ class FirstOfBag(BagModel):
         return BagScore(np.array([float(instances[0, 0])]), None, None)
 
 
-@pytest.mark.parametrize("name", ["mean", "gated_attention", "squared"])
+@pytest.mark.parametrize(
+    ("name", "outputs"),
+    [("mean", 1), ("gated_attention", 1), ("squared", 1), ("mean", 3), ("clam_mb", 3), ("max", 3)],
+)
 @pytest.mark.parametrize("size", [1, 7, 300])
-def test_first_instances_of_an_order_are_scored_as_a_bag(name: str, size: int) -> None:
+def test_first_instances_of_an_order_are_scored_as_a_bag(
+    name: str, outputs: int, size: int
+) -> None:
     bag = noise(size)
-    model = Squared() if name == "squared" else built(name, bag)
+    model = Squared() if name == "squared" else built(name, bag, outputs)
     rng = np.random.default_rng(0)
     orders = [rng.permutation(size) for _ in range(3)]
     counts = counts_to_keep(size)
     found = prefix_logits(model, bag, orders, counts)
     expected = [
-        [model.score(bag[torch.from_numpy(np.sort(order[:count]))]).logit for count in counts]
+        [model.score(bag[torch.from_numpy(np.sort(order[:count]))]).logits for count in counts]
         for order in orders
     ]
     np.testing.assert_allclose(found, expected, atol=2e-5)
@@ -67,7 +73,7 @@ def test_first_instances_of_an_order_are_scored_as_a_bag(name: str, size: int) -
 def test_subsets_keep_the_order_of_the_bag() -> None:
     order = np.array([2, 0, 1])
     found = prefix_logits(FirstOfBag(), torch.tensor([[5.0], [6.0], [7.0]]), [order], np.r_[1:4])
-    assert found.tolist() == [[7, 5, 5]]
+    assert found.tolist() == [[[7], [5], [5]]]
 
 
 def test_twin_scores_projected_instances_as_the_model_scores_the_bag() -> None:
