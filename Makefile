@@ -19,10 +19,10 @@ demo: $(INSTALLED) ## draw a simulated study, run it, write demo/index.html
 	$(BIN)/cmil demo --out demo
 
 test: $(VENV)/.dev-installed ## run the tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 coverage: $(VENV)/.dev-installed ## run the tests and print coverage, which takes half as long again
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(PACKAGES:%=--cov=%) --cov-report=term
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PACKAGES:%=--cov=%) --cov-report=term
 
 lint: $(VENV)/.dev-installed ## check style, format, import directions and types
 	$(BIN)/ruff check .

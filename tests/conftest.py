@@ -1,5 +1,6 @@
 """A small study on images drawn here, run through the command line as a user would."""
 
+import os
 import secrets
 import shutil
 import socket
@@ -13,11 +14,19 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 
 # A machine that does other work must not fail a test.
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with whole studies: a long file at the end leaves the other processes idle."""
+    here = Path(__file__).parent
+    items.sort(key=lambda item: item.path.parent != here)
+
 
 SETTINGS = """title = "Small study"
 seed = 3
@@ -115,12 +124,33 @@ def small_study(tmp_path: Path) -> SmallStudy:
 
 @pytest.fixture(scope="session")
 def finished_study(tmp_path_factory: pytest.TempPathFactory) -> tuple[SmallStudy, Path]:
-    """A study that ran through undisturbed, and its results; not to be changed."""
-    folder = tmp_path_factory.mktemp("finished")
-    study = write_study(folder / "study")
-    done = run_cmil("run", study.settings, "--out", folder / "out", "--threads", 2)
-    assert done.returncode == 0, done.stderr
-    return study, folder / "out"
+    """A study that ran through undisturbed, and its results; not to be changed.
+
+    One for all processes that run tests side by side.
+    """
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "finished"
+    with FileLock(f"{folder}.lock"):
+        if not (folder / "whole").exists():
+            study = write_study(folder / "study")
+            done = run_cmil("run", study.settings, "--out", folder / "out", "--threads", 2)
+            assert done.returncode == 0, done.stderr
+            (folder / "whole").touch()
+    return SmallStudy(folder / "study"), folder / "out"
+
+
+def without_survival(study: SmallStudy) -> Path:
+    """Write settings of the same study that do not relate it to survival, for half of its time."""
+    text = study.settings.read_text()
+    endpoints, survival = text.index("[cohort.endpoints"), text.index("[survival]")
+    path = study.folder / f"scores-{secrets.token_hex(4)}.toml"
+    path.write_text(text[:endpoints] + text[text.index("[extraction]") : survival])
+    return path
+
+
+@pytest.fixture
+def scores_only() -> Callable[[SmallStudy], Path]:
+    return without_survival
 
 
 def run_cmil(*arguments: object) -> subprocess.CompletedProcess[str]:

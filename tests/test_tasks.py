@@ -55,10 +55,10 @@ def test_a_study_of_an_endpoint_ends_in_risks_and_pictures(
 
 
 def test_a_study_of_classes_scores_each_of_them(
-    small_study, cmil: Callable, tmp_path: Path
+    small_study, scores_only: Callable, cmil: Callable, tmp_path: Path
 ) -> None:
-    settings = of_classes(small_study, "none", "few", "many")
-    done = cmil("run", settings, "--out", tmp_path / "out")
+    of_classes(small_study, "none", "few", "many")
+    done = cmil("run", scores_only(small_study), "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     table = pd.read_csv(tmp_path / "out" / "predictions.csv")
     scores = table[["score_none", "score_few", "score_many"]]
