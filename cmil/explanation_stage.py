@@ -64,7 +64,9 @@ def explain_scores(study: Study) -> None:
             written += write_explanations(folder, explanations)
             for kind in explanations.curves["map"].unique():
                 written.append(folder / f"curves_{kind}.svg")
-                write_text(written[-1], str(drawn_curves(explanations.curves, kind, stands_alone=True)))
+                write_text(
+                    written[-1], str(drawn_curves(explanations.curves, kind, stands_alone=True))
+                )
     for line in suspicions(read_explanations(folder).enrichment):
         say(f"warning: {line}")
 

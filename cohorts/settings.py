@@ -6,6 +6,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from cohorts.endpoints import Endpoint
 
+# Of a table of predictions; a class has the column "score_<class>".
+_TAKEN = ("kind", "sd")
+
 
 class CohortSettings(BaseModel):
     """The `[cohort]` table of a study: the manifest and the names of its patient-level columns."""
@@ -28,4 +31,10 @@ class CohortSettings(BaseModel):
     def _more_than_two(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
         if classes and (len(classes) < 3 or len(set(classes)) < len(classes) or not all(classes)):
             raise ValueError("name three or more different classes; for two use labels 0 and 1")
+        taken = [name for name in classes if name in _TAKEN]
+        if taken:
+            raise ValueError(
+                f'class "{taken[0]}": predictions have a column "score_{taken[0]}" already; '
+                "give the class another name"
+            )
         return classes

@@ -297,6 +297,7 @@ def test_folder_and_other_encodings_are_refused(tmp_path: Path) -> None:
         ("", 'task = "classes"', 'mil.task "classes" and .* go together'),
         ('classes = ["a", "b", "c"]', "", 'mil.task "classes" and .* go together'),
         ('classes = ["a", "b"]', 'task = "classes"', "name three or more different classes"),
+        ('classes = ["a", "b", "kind"]', 'task = "classes"', 'have a column "score_kind" already'),
         ("", 'task = "survival"\nendpoint = "OS"\nhorizon = 9', 'mil.endpoint "OS" is not in'),
         ("", "search.dropuot = [0.1]", "search.dropuot is not a setting that can be searched"),
     ],
