@@ -87,7 +87,7 @@ def compare_models(study: Study, machines: Machines = HERE) -> pd.DataFrame:
         seed = np.random.SeedSequence(study.settings.seed)
         table = _compared(ours, theirs, baselines, patients, seed)
         write_text(folder / TABLE, table.to_csv(index=False))
-        write_text(folder / PICTURE, _picture(table))
+        write_text(folder / PICTURE, draw_comparison(table))
     say(f"compare: {table['model'].nunique()} models, baselines among them")
     return table
 
@@ -167,7 +167,8 @@ def _compared(
     return compare(scores, seed) if is_binary else compare_by_bootstrap(scores, seed)
 
 
-def _picture(table: pd.DataFrame) -> str:
+def draw_comparison(table: pd.DataFrame) -> str:
+    """Draw the comparison as SVG, with what its numbers lack."""
     from cmil.comparison.figures import compared_points, comparison_figure, shared_notes
     from cmil.figures import inline_svg
 

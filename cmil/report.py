@@ -105,11 +105,11 @@ def write_report(
         methods=methods_paragraphs(survival.methods) if survival else [],
         endpoints=[endpoint_part(survival, name) for name in endpoints] if survival else [],
         explained=explained,
-        shown=_map_shown(out / "attention"),
+        shown=map_shown(out / "attention"),
         predictions=list(predictions.itertuples()),
-        pictures=_pictures(out / "heatmaps", predictions["patient_id"].tolist()),
+        pictures=pictures_of(out / "heatmaps", predictions["patient_id"].tolist()),
         facts=bundle.facts,
-        curves=_training_curves(out / "model" / CURVES),
+        curves=training_curves(out / "model" / CURVES),
         model_digest=bundle.digest,
         settings_text=settings_text,
         encoder_note=encoder_note,
@@ -224,7 +224,7 @@ def check_one_model(
         raise DataError('the cut-point is of another model than "model"; run cmil survival')
 
 
-def _training_curves(path: Path) -> Markup | None:
+def training_curves(path: Path) -> Markup | None:
     """Draw how the trainings went; a bundle of an earlier release does not say."""
     if not path.exists():
         return None
@@ -252,13 +252,13 @@ def _score_plots(predictions: pd.DataFrame, threshold: float) -> Mapping[str, Ma
     return drawn
 
 
-def _map_shown(attention: Path) -> MapKind:
+def map_shown(attention: Path) -> MapKind:
     """Which map the pictures show; all attention files of a model hold the same."""
     files = sorted(attention.glob("*.h5"))
     return read_attention(files[0]).kind if files else "attention"
 
 
-def _pictures(folder: Path, patients: Sequence[str]) -> Mapping[str, Picture]:
+def pictures_of(folder: Path, patients: Sequence[str]) -> Mapping[str, Picture]:
     """Pictures of those who have one; in threads, as WebP is made outside Python's lock."""
     paths = {p: path for p in patients if (path := picture_path(folder, p)).exists()}
     with ThreadPoolExecutor() as pool:

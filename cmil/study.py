@@ -1,9 +1,9 @@
 """A study from its manifest to its page; a stage whose result is still true is not done again."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -99,8 +99,7 @@ def run_study(
 ) -> Sequence[str]:
     """Run all stages and write the page `index.html`.
 
-    Validation and the page speak of a binary label; a study of classes or of an endpoint ends
-    without them.
+    Validation speaks of a binary label, and a study of classes or of an endpoint does without.
 
     Parameters
     ----------
@@ -135,8 +134,7 @@ def run_study(
     compare_models(study, machines)
     relate_to_survival(study)
     draw_heatmaps(study)
-    if study.is_binary:
-        write_page(study, failed, settings_text, note)
+    write_page(study, failed, settings_text, note)
     return failed
 
 
@@ -403,14 +401,17 @@ def draw_heatmaps(study: Study, patients: Sequence[str] = ()) -> None:
 def write_page(study: Study, failed: Sequence[str], settings_text: str, note: str) -> Path:
     """Write the result page from the files of the other stages."""
     from cmil.report import write_report
+    from cmil.task_report import write_task_report
 
-    return write_report(
+    write: Callable[..., Path] = write_task_report
+    if study.is_binary:
+        write = partial(write_report, endpoints=list(study.settings.cohort.endpoints))
+    return write(
         study.out,
         title=study.settings.title,
         cohort=study.manifest,
         excluded=study.excluded,
         failed_slides=failed,
-        endpoints=list(study.settings.cohort.endpoints),
         settings_text=settings_text,
         encoder_note=note,
     )

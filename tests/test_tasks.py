@@ -48,6 +48,12 @@ def test_a_study_of_an_endpoint_ends_in_risks_and_pictures(
     rows = [row for row in json.loads(again.stdout) if row["cohort"] == "external, pooled"]
     assert [row["model"] for row in rows] == names
     assert all(row["measure"] == "concordance" and row["value"] for row in rows)
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert "Research use only" in page and "Does the map tell the truth?" in page
+    assert "probability of an event of overall survival by 36" in page
+    for patient_id, months in zip(manifest["patient_id"], manifest["os_months"], strict=True):
+        assert f">{patient_id}</h3>" in page and f" {float(months):g} " in page
+    assert "is not shown to be better than centre alone (concordance 0.500)" in page
     refused = cmil("validate", settings, "--out", tmp_path / "out")
     assert refused.stderr.startswith(
         "error: cmil validate is for a binary label, and [mil] task is"
@@ -66,6 +72,9 @@ def test_a_study_of_classes_scores_each_of_them(
     assert "compared in external, pooled mean AUC of the classes (95% CI)" in done.stdout
     assert "4 patients of a class, fewer than 5: not estimable" in done.stdout
     assert "insertion_gain" in done.stdout
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert "probability of the class &#34;many&#34;" in page
+    assert "4 patients of a class, fewer than 5: not estimable" in page
 
 
 def test_a_class_of_nobody_is_refused_before_any_image_is_read(

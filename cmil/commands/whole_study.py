@@ -63,10 +63,9 @@ def run(
     failed = run_study(opened, text, machines=machines)
     if opened.is_binary:
         print(results_table(out, list(opened.settings.cohort.endpoints)))
-        print(f"page: {out / 'index.html'}")
     else:
         print(other_results_table(out))
-        print(f"scores: {opened.predictions}; out of fold: {opened.model / 'model.json'}")
+    print(f"page: {out / 'index.html'}")
     exit_if_failed(failed)
 
 

@@ -77,23 +77,24 @@ def doubts(table: pd.DataFrame) -> Sequence[str]:
     Parameters
     ----------
     table
-        As `cmil.comparison.compare` gives it; the widest external cohort comes last.
+        As `compare` or `compare_by_bootstrap` gives it; the widest external cohort comes last.
     """
     said = []
+    value, measure = ("auc", "AUC") if "auc" in table else ("value", table["measure"].iloc[0])
     for cohort in dict.fromkeys([DEVELOPMENT, table["cohort"].iloc[-1]]):
         here = table[table["cohort"] == cohort]
-        ours = here.loc[here["role"] == MODEL, "auc"]
-        for row in here[here["role"] == BASELINE].itertuples():
-            if row.difference_ci_low <= 0 or row.difference <= 0:
-                limits = (row.difference, row.difference_ci_low, row.difference_ci_high)
+        ours = here.loc[here["role"] == MODEL, value].iloc[0]
+        for row in here[here["role"] == BASELINE].to_dict("records"):
+            limits = (row["difference"], row["difference_ci_low"], row["difference_ci_high"])
+            if limits[1] <= 0 or limits[0] <= 0:
                 said.append(
-                    f"{cohort[:1].upper()}{cohort[1:]}: the model (AUC {ours.iloc[0]:.3f}) is not "
-                    f"shown to be better than {row.model} alone (AUC {row.auc:.3f}): difference "
-                    f"{difference_text(*limits)}. {_MEANING[row.model]}"
+                    f"{cohort[:1].upper()}{cohort[1:]}: the model ({measure} {ours:.3f}) is not "
+                    f"shown to be better than {row['model']} alone ({measure} {row[value]:.3f}): "
+                    f"difference {difference_text(*limits)}. {_MEANING[row['model']]}"
                 )
     return said
 
 
 def difference_text(difference: float, ci_low: float, ci_high: float) -> str:
-    """Give the difference of two AUCs with its interval."""
+    """Give a difference with its interval."""
     return estimate_text(difference, ci_low, ci_high, "+z.3f")

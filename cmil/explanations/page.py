@@ -11,7 +11,7 @@ from cmil.explanations.concentration import TOP_PERCENT, held_text
 from cmil.explanations.enrichment import suspicions
 from cmil.explanations.explain import Explanations
 from cmil.explanations.figures import curves_figure
-from cmil.explanations.summary import ALL, BY_CHANCE, BY_DECISION
+from cmil.explanations.summary import ALL, BY_CHANCE
 from cmil.figures import inline_svg
 from survival.print_numbers import interval_text
 
@@ -84,12 +84,11 @@ def verdict(summary: pd.DataFrame, kind: str) -> str:
     """
     said = []
     of_map = summary[(summary["map"] == kind) & summary["measure"].isin(_GAINS)]
-    for group in BY_DECISION.values():
-        gains = of_map[of_map["patients_of"] == group]
-        if len(gains):
-            patients = int(gains["patients"].max())
-            who = "patient" if patients == 1 else "patients"
-            said.append(f"in {patients} {who} {group} {_follows(gains)}")
+    by_decision = of_map[of_map["patients_of"] != ALL]
+    for group, gains in by_decision.groupby("patients_of", sort=False):
+        patients = int(gains["patients"].max())
+        who = "patient" if patients == 1 else "patients"
+        said.append(f"in {patients} {who} {group} {_follows(gains)}")
     return f"{kind[:1].upper()}{kind[1:]}: {'; '.join(said)}."
 
 

@@ -14,7 +14,7 @@ from cmil.explanations.patient_explanation import PatientExplanation
 ALL = "all patients"
 BY_DECISION = {1: "decided metastasis", 0: "decided no metastasis"}
 # Of classes the score is the probability of the last, of an endpoint that of the event.
-BY_SCORE = {1: "score at or above the threshold", 0: "score below the threshold"}
+BY_SCORE = {1: "scored at or above the threshold", 0: "scored below the threshold"}
 
 # Measure -> what a map would reach that knows nothing.
 BY_CHANCE = {
