@@ -48,6 +48,7 @@ def compare_models(study: Study, machines: Machines = HERE) -> pd.DataFrame:
         If the scores hold no development patient, or the model's folds are not the study's.
     """
     from cmil.bundle import read_bundle
+    from cmil.comparison.page import drawn_comparison
     from cmil.patient_bags import digest_of_bags
     from cmil.prediction import read_predictions
 
@@ -87,7 +88,7 @@ def compare_models(study: Study, machines: Machines = HERE) -> pd.DataFrame:
         seed = np.random.SeedSequence(study.settings.seed)
         table = _compared(ours, theirs, baselines, patients, seed)
         write_text(folder / TABLE, table.to_csv(index=False))
-        write_text(folder / PICTURE, draw_comparison(table))
+        write_text(folder / PICTURE, str(drawn_comparison(table, stands_alone=True)))
     say(f"compare: {table['model'].nunique()} models, baselines among them")
     return table
 
@@ -165,18 +166,3 @@ def _compared(
     columns = [*baselines.columns, "role", "model_digest"]
     scores = pd.concat([table[columns] for table in tables], ignore_index=True)
     return compare(scores, seed) if is_binary else compare_by_bootstrap(scores, seed)
-
-
-def draw_comparison(table: pd.DataFrame) -> str:
-    """Draw the comparison as SVG, with what its numbers lack."""
-    from cmil.comparison.figures import compared_points, comparison_figure, shared_notes
-    from cmil.figures import inline_svg
-
-    points = compared_points(table)
-    figure = comparison_figure(points)
-    notes = shared_notes(points) if "measure" in table else []
-    figure.supxlabel("\n".join([*notes, "Research use only"]), x=0.99, ha="right", fontsize=7)
-    measure = points["measure"].iloc[0]
-    measured = measure[:1].upper() + measure[1:]
-    said = f"{measured} of each model, and how much more the study's model has, with 95% intervals"
-    return str(inline_svg(figure, said))

@@ -129,15 +129,15 @@ def comparison_table(comparison: pd.DataFrame) -> str:
     classes and of an endpoint the mean AUC or the concordance stands for the AUC, and why a number
     is missing or doubtful stands below.
     """
-    cohort, measure, value = comparison["cohort"].iloc[-1], "AUC", "auc"
-    limits = "auc_ci_low", "auc_ci_high"
-    if "measure" in comparison:
-        measure, value = comparison["measure"].iloc[0], "value"
-        limits = "ci_low", "ci_high"
+    from cmil.comparison.compare import with_measure
+
+    table = with_measure(comparison)
+    cohort, measure = table["cohort"].iloc[-1], table["measure"].iloc[0]
+    here = table[table["cohort"] == cohort]
     lines = [
         {
             f"compared in {cohort}": row["model"],
-            f"{measure} (95% CI)": interval_text(row[value], row[limits[0]], row[limits[1]]),
+            f"{measure} (95% CI)": interval_text(row["value"], row["ci_low"], row["ci_high"]),
             "model better by": "(the model)"
             if row["role"] == "model"
             else interval_text(
@@ -145,13 +145,11 @@ def comparison_table(comparison: pd.DataFrame) -> str:
             ),
             "p (Holm)": "-" if row["role"] == "model" else p_value(row["p_holm"]),
         }
-        for row in comparison[comparison["cohort"] == cohort].to_dict("records")
+        for row in here.to_dict("records")
     ]
-    table = pd.DataFrame(lines).to_string(index=False, justify="left")
-    if "measure" not in comparison:
-        return table
-    notes = comparison.loc[comparison["cohort"] == cohort, "note"].fillna("").unique()
-    return "\n".join([table, *(note for note in notes if note)])
+    printed = pd.DataFrame(lines).to_string(index=False, justify="left")
+    notes = here["note"].fillna("").unique() if "measure" in comparison else []
+    return "\n".join([printed, *(note for note in notes if note)])
 
 
 def survival_table(out: Path) -> str:

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from markupsafe import Markup
 
 from cmil import __version__
 from cmil.bundle import ModelFacts, read_bundle
 from cmil.comparison.compare import MODEL
-from cmil.comparison.page import difference_text, doubts
-from cmil.comparison_stage import draw_comparison, read_comparison
+from cmil.comparison.page import comparison_part, difference_text
+from cmil.comparison_stage import read_comparison
 from cmil.explanations.explain import read_explanations
 from cmil.explanations.page import explanation_part, mean_text
 from cmil.pages import page_templates
@@ -29,7 +28,6 @@ from cmil.report import (
     training_curves,
 )
 from cmil.training.curves import CURVES
-from cohorts.errors import DataError
 from cohorts.files import write_text
 from cohorts.manifest import Cohort
 from survival.print_numbers import p_value
@@ -77,8 +75,6 @@ def write_task_report(
     predictions, bundle = read_predictions(out / "predictions.csv"), read_bundle(out / "model")
     check_one_model({bundle.digest}, predictions, None)
     compared = read_comparison(out / "comparison")
-    if (compared.loc[compared["role"] == MODEL, "model_digest"] != bundle.digest).any():
-        raise DataError('"comparison" is of another model than "model"; run cmil compare')
     slides = pd.read_csv(out / "bags" / "slides.csv", dtype=str, keep_default_na=False)
     facts = bundle.facts
     words = (auc_text, difference_text, p_value, mean_text)
@@ -90,13 +86,8 @@ def write_task_report(
         flow=list(cohort_flow(cohort, excluded, predictions, slides).itertuples()),
         excluded=[(i, cohort.patients.loc[i, "centre"], why) for i, why in excluded.items()],
         failed_slides=failed_slides,
-        picture=Markup(draw_comparison(compared)),  # noqa: S704 (drawn here)
         measure=str(compared["measure"].iloc[0]),
-        doubts=doubts(compared),
-        compared={
-            str(name): list(rows.fillna({"note": ""}).itertuples())
-            for name, rows in compared.groupby("cohort", sort=False)
-        },
+        comparison=comparison_part(out / "comparison", bundle.digest),
         explained=explanation_part(read_explanations(out / "explanations")),
         shown=map_shown(out / "attention"),
         patients=patient_rows(predictions, cohort.patients, facts),
@@ -121,12 +112,11 @@ def headline(compared: pd.DataFrame) -> str:
         As `compare_by_bootstrap` gives it; that cohort comes last.
     """
     row = compared[compared["role"] == MODEL].iloc[-1]
-    measure = str(row["measure"])
+    measure = row["measure"][:1].upper() + row["measure"][1:]
     who = f"{row['patients']} patients ({row['cohort']})"
     if pd.isna(row["value"]):
-        return f"{measure[:1].upper()}{measure[1:]} in {who}: {row['note']}."
-    value = auc_text(row["value"], row["ci_low"], row["ci_high"])
-    return f"{measure[:1].upper()}{measure[1:]} {value} in {who}."
+        return f"{measure} in {who}: {row['note']}."
+    return f"{measure} {auc_text(row['value'], row['ci_low'], row['ci_high'])} in {who}."
 
 
 def what_scores_mean(facts: ModelFacts) -> str:

@@ -80,6 +80,17 @@ def compare(scores: pd.DataFrame, seed: np.random.SeedSequence) -> pd.DataFrame:
     return table.assign(p_holm=adjusted_p(table["p"], "holm"))[list(COLUMNS)]
 
 
+def with_measure(table: pd.DataFrame) -> pd.DataFrame:
+    """Name the columns of `compare` as those of `compare_by_bootstrap`, of which each has all.
+
+    Its AUC becomes `value, ci_low, ci_high`, and `measure` says so; the other table stays as it is.
+    """
+    if "measure" in table:
+        return table
+    of_auc = {"auc": "value", "auc_ci_low": "ci_low", "auc_ci_high": "ci_high"}
+    return table.rename(columns=of_auc).assign(measure="AUC")
+
+
 def aligned_cohorts(scores: pd.DataFrame) -> Iterator[tuple[str, Sequence[pd.DataFrame]]]:
     """Give each cohort's scores, a table a model, the study's model first.
 

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cmil.comparison.compare import MODEL
+from cmil.comparison.compare import MODEL, with_measure
 from cohorts.strata import DEVELOPMENT
 from survival.figure_style import BLUE, DASHED, GRID, INK, PALE, VERMILION
 
@@ -39,9 +39,7 @@ def compared_points(table: pd.DataFrame) -> pd.DataFrame:
         The rows of these cohorts, with `external` (bool) and `place`: 0 for the first model, 1 for
         the next, shifted by cohort where both are there. `measure` names `value, ci_low, ci_high`.
     """
-    if "auc" in table:
-        of_auc = {"auc": "value", "auc_ci_low": "ci_low", "auc_ci_high": "ci_high"}
-        table = table.rename(columns=of_auc).assign(measure="AUC")
+    table = with_measure(table)
     shown = list(dict.fromkeys([DEVELOPMENT, table["cohort"].iloc[-1]]))
     points = table[table["cohort"].isin(shown)].copy()
     points["external"] = points["cohort"] != DEVELOPMENT

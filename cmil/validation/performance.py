@@ -71,7 +71,8 @@ def cohort_auc(patients: pd.DataFrame, seed: np.random.SeedSequence) -> Estimate
         Of the study.
     """
     ordered = patients.sort_values("patient_id")
-    weights = patient_weights(ordered[["label", "centre"]], SAMPLES, np.random.default_rng(seed))
+    draws = SAMPLES if _fewest_of_a_label(ordered["label"]) < FEW else 0
+    weights = patient_weights(ordered[["label", "centre"]], draws, np.random.default_rng(seed))
     return estimate_auc(ordered["score"], ordered["label"], weights)
 
 
@@ -94,12 +95,16 @@ def cohort_auc_difference(
     seed
         Of the study; few patients need draws.
     """
-    positives = int((np.asarray(labels) == 1).sum())
-    if min(positives, np.size(labels) - positives) >= FEW:
+    if _fewest_of_a_label(labels) >= FEW:
         return auc_difference(*scores, labels)
     one, other = ((auc.ci_low, auc.ci_high) for auc in aucs)
     rng = np.random.default_rng(seed)
     return few_patients_auc_difference(*scores, labels, (one, other), rng)
+
+
+def _fewest_of_a_label(labels: ArrayLike) -> int:
+    positives = int((np.asarray(labels) == 1).sum())
+    return min(positives, np.size(labels) - positives)
 
 
 def performance(predictions: pd.DataFrame, seed: np.random.SeedSequence) -> pd.DataFrame:
