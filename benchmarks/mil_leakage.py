@@ -43,6 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--aggregators", nargs="+", default=list(names))
     parser.add_argument("--permutations", type=int, default=40)
+    parser.add_argument("--seed", type=int, default=0, help="of bags, permutations and trainings")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -51,21 +52,21 @@ def main() -> None:
     for name in arguments.aggregators:
         for search in ({}, {**SEARCH, "patience": 3}):
             settings = MilSettings.model_validate({**QUICK, "aggregator": name, **search})
-            pooled, within = permuted(settings, arguments.permutations)
+            pooled, within = permuted(settings, arguments.permutations, arguments.seed)
             what = "nested, early stopping" if search else "none"
             print(f"| {name} | {what} | {interval(pooled)} | {interval(within)} |", flush=True)
 
 
-def permuted(settings: MilSettings, times: int) -> tuple[list[float], list[float]]:
+def permuted(settings: MilSettings, times: int, first: int) -> tuple[list[float], list[float]]:
     """Out-of-fold AUC of each permutation: pooled, and the mean within folds."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(first)
     labels = np.arange(PATIENTS) % 2
     bags = {
         f"P{i:02d}": PatientBag(torch.from_numpy(drawn(rng, int(label))), {})
         for i, label in enumerate(labels)
     }
     pooled, within = [], []
-    for seed in range(times):
+    for seed in range(first, first + times):
         table = pd.DataFrame(
             {"centre": "A", "split": "development", "label": rng.permutation(labels)},
             index=pd.Index(list(bags), name="patient_id"),

@@ -99,8 +99,6 @@ def run_study(
 ) -> Sequence[str]:
     """Run all stages and write the page `index.html`.
 
-    Validation speaks of a binary label, and a study of classes or of an endpoint does without.
-
     Parameters
     ----------
     study
@@ -119,6 +117,7 @@ def run_study(
     from cmil.comparison_stage import compare_models
     from cmil.explanation_stage import explain_scores
     from cmil.extraction_stage import Work, extract_bags
+    from cmil.task_validation import validate_task
     from cmil.validation_stage import refuse_unfit_questions, validate_scores
 
     refuse_unfit_outcomes(study)
@@ -131,6 +130,8 @@ def run_study(
     explain_scores(study)
     if study.is_binary:
         validate_scores(study)
+    else:
+        validate_task(study)
     compare_models(study, machines)
     relate_to_survival(study)
     draw_heatmaps(study)

@@ -27,6 +27,7 @@ from cmil.report import (
     pictures_of,
     training_curves,
 )
+from cmil.task_performance_page import task_performance_part
 from cmil.training.curves import CURVES
 from cohorts.files import write_text
 from cohorts.manifest import Cohort
@@ -63,7 +64,8 @@ def write_task_report(
     Parameters
     ----------
     out, title, cohort, excluded, failed_slides, settings_text, encoder_note
-        As `cmil.report.write_report` takes them; `comparison/` and `explanations/` are there.
+        As `cmil.report.write_report` takes them; `validation/`, `comparison/` and
+        `explanations/` are there.
 
     Raises
     ------
@@ -82,6 +84,7 @@ def write_task_report(
     page = environment.get_template("task_report.html.j2").render(
         title=title,
         result=headline(compared),
+        performed=task_performance_part(out / "validation"),
         score_means=what_scores_mean(facts),
         flow=list(cohort_flow(cohort, excluded, predictions, slides).itertuples()),
         excluded=[(i, cohort.patients.loc[i, "centre"], why) for i, why in excluded.items()],

@@ -17,6 +17,10 @@ from cohorts.files import read_json, write_json, write_text
 
 RULE = "referral_rule.json"
 DETECTION = "detection.csv"
+# Of a study of classes or of an endpoint, in place of all others.
+CLASSES, CONFUSION, CLASS_SCORES = "classes.csv", "confusion.csv", "class_scores.csv"
+ENDPOINT = "endpoint.csv"
+OF_TASKS = (CLASSES, CONFUSION, CLASS_SCORES, ENDPOINT)
 _WORDS = (
     *("cohort", "centre", "left_out", "variable", "level", "measure", "threshold_name", "strategy"),
     *("comparison", "scale", "method", "test", "note", "verdict", "false_alarms_of"),
@@ -89,7 +93,7 @@ def write_validation(folder: Path, results: ValidationResults) -> list[Path]:
 def remove_validation(folder: Path) -> None:
     """Remove what an earlier validation has left, which this one may not make again."""
     names = [f"{name}.csv" for name in (*_ALWAYS, *_TABLES, *_IF_MADE)]
-    for name in (*names, DETECTION, RULE):
+    for name in (*names, DETECTION, RULE, *OF_TASKS):
         (folder / name).unlink(missing_ok=True)
 
 

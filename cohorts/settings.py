@@ -5,6 +5,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from cohorts.endpoints import Endpoint
+from cohorts.strata import ALL_CLASSES
 
 # Of a table of predictions; a class has the column "score_<class>".
 _TAKEN = ("kind", "sd")
@@ -37,4 +38,6 @@ class CohortSettings(BaseModel):
                 f'class "{taken[0]}": predictions have a column "score_{taken[0]}" already; '
                 "give the class another name"
             )
+        if ALL_CLASSES in classes:
+            raise ValueError(f'"{ALL_CLASSES}" is what tables call all of them; name it otherwise')
         return classes

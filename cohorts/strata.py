@@ -5,3 +5,6 @@ DEVELOPMENT = "development (out-of-fold)"
 
 POOLED = "external, pooled"
 """All external patients together; each external centre is reported by its own name."""
+
+ALL_CLASSES = "all classes"
+"""All classes of a label together; each is reported by its own name."""

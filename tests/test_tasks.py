@@ -54,10 +54,13 @@ def test_a_study_of_an_endpoint_ends_in_risks_and_pictures(
     for patient_id, months in zip(manifest["patient_id"], manifest["os_months"], strict=True):
         assert f">{patient_id}</h3>" in page and f" {float(months):g} " in page
     assert "is not shown to be better than centre alone (concordance 0.500)" in page
-    refused = cmil("validate", settings, "--out", tmp_path / "out")
-    assert refused.stderr.startswith(
-        "error: cmil validate is for a binary label, and [mil] task is"
-    )
+    assert "The risk against what happened" in page
+    validated = cmil("validate", settings, "--out", tmp_path / "out", "--json")
+    assert validated.returncode == 0 and "validate: up to date" in validated.stderr
+    measures = pd.DataFrame(json.loads(validated.stdout)["performance"])
+    assert set(measures["cohort"]) == {"development (out-of-fold)", "B", "C", "external, pooled"}
+    ours = measures[measures["measure"] == "concordance"].set_index("cohort")["value"]
+    assert ours["external, pooled"] == pytest.approx(rows[0]["value"])
 
 
 def test_a_study_of_classes_scores_each_of_them(
@@ -75,6 +78,10 @@ def test_a_study_of_classes_scores_each_of_them(
     page = (tmp_path / "out" / "index.html").read_text()
     assert "probability of the class &#34;many&#34;" in page
     assert "4 patients of a class, fewer than 5: not estimable" in page
+    assert "Class by class" in page and "Called few" in page
+    called = pd.read_csv(tmp_path / "out" / "validation" / "confusion.csv")
+    everybody = called[called["cohort"].str.contains("development|pooled")]
+    assert everybody["patients"].sum() == len(table) == 24
 
 
 def test_a_class_of_nobody_is_refused_before_any_image_is_read(

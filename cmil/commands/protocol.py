@@ -148,9 +148,15 @@ def validate(
             raise SettingsError(_NAME_ONE)
         refuse_alone("--weights", weights is not None, "--model", of_given=False)
         refuse_alone("--ratings", ratings is not None, "--model", of_given=False)
-        results = validate_scores(
-            open_study(study, out, cohort, bags=bags, predictions=predictions)
-        )
+        opened = open_study(study, out, cohort, bags=bags, predictions=predictions)
+        if not opened.is_binary:
+            from cmil.results_table import task_validation_json, task_validation_text
+            from cmil.task_validation import validate_task
+
+            found = validate_task(opened)
+            print(task_validation_json(found) if as_json else task_validation_text(found))
+            return
+        results = validate_scores(opened)
     print(validation_json(results) if as_json else validation_text(results))
     exit_if_failed(failed)
 

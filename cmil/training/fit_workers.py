@@ -1,11 +1,13 @@
 """Carry fits out one after another, or several at a time in processes, with the same result."""
 
+import math
 import multiprocessing
 import traceback
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -23,6 +25,13 @@ from cohorts.errors import AccessError
 OnFitEpoch = Callable[[Fit, Epoch | None], None]
 """Told after every epoch of a fit, and with None when the fit is done."""
 
+WORTH_PROCESSES_S = 2.0
+"""Processes are started for more than this; starting takes each as long, to import torch."""
+
+# Of a slow core of today.
+_STEP_S = 2e-3
+_OPERATIONS_A_S = 1e10
+
 FitEngine = Callable[[Sequence[Fit], PatientBags, Path, OnFitEpoch], None]
 """Carries fits out; none of them changes a fit's result. `run_fits` is the one of this machine."""
 
@@ -30,7 +39,8 @@ FitEngine = Callable[[Sequence[Fit], PatientBags, Path, OnFitEpoch], None]
 def run_fits(fits: Sequence[Fit], bags: PatientBags, aside: Path, on_epoch: OnFitEpoch) -> None:
     """Carry out all fits, as many at a time as this process has threads, or as there are GPUs.
 
-    A fit computes with one thread, so its result does not depend on how many run beside it.
+    What would be done before processes have started is done in this one. A fit computes with one
+    thread, so its result does not depend on how many run beside it.
 
     Parameters
     ----------
@@ -46,7 +56,7 @@ def run_fits(fits: Sequence[Fit], bags: PatientBags, aside: Path, on_epoch: OnFi
     """
     devices = fitting_devices()
     places = len(devices) if devices[0].type == "cuda" else torch.get_num_threads()
-    if min(places, len(fits)) > 1:
+    if min(places, len(fits)) > 1 and seconds_expected(fits, bags) > WORTH_PROCESSES_S:
         rows = rows_in_files(fits, bags, aside)
         with _Crew(rows, devices, min(places, len(fits))) as crew:
             crew.work_off(fits, on_epoch)
@@ -55,6 +65,22 @@ def run_fits(fits: Sequence[Fit], bags: PatientBags, aside: Path, on_epoch: OnFi
     for fit in fits:
         carry_out(fit, instances, devices[0], partial(on_epoch, fit))
         on_epoch(fit, None)
+
+
+def seconds_expected(fits: Sequence[Fit], bags: PatientBags) -> float:
+    """Guess how long fits take one after another on a processor: steps, and products of matrices.
+
+    Guessed by the layers of gated attention. No result depends on it.
+    """
+    seconds = 0.0
+    for fit in fits:
+        asked = fit.settings
+        rows = sum(min(len(bags.bags[p]), asked.instances_per_bag) for p in fit.patients)
+        widths = [bags.dimension, *asked.layers, asked.hidden]
+        weights = sum(a * b for a, b in pairwise(widths)) + 2 * asked.hidden * asked.attention_width
+        steps = math.ceil(len(fit.patients) / asked.bags_per_step)
+        seconds += asked.epochs * (steps * _STEP_S + 6 * rows * weights / _OPERATIONS_A_S)
+    return seconds
 
 
 def rows_in_files(fits: Sequence[Fit], bags: PatientBags, aside: Path) -> dict[str, list[FileRows]]:

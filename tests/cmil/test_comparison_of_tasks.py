@@ -1,6 +1,7 @@
 """A study of classes or of an endpoint is compared as it was trained, and explained."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -18,7 +19,9 @@ from cmil.prediction import read_predictions
 from cmil.settings import MilSettings
 from cmil.study import Study, predict_scores, train_model
 from cmil.study_settings import StudySettings
+from cmil.task_validation import validate_task
 from cmil.validation.discrimination import auc_delong
+from cohorts.errors import DataError
 from cohorts.files import digest_of_file
 from cohorts.manifest import Cohort
 from cohorts.strata import DEVELOPMENT
@@ -113,6 +116,42 @@ def test_value_is_what_the_model_was_judged_by(compared: Study) -> None:
     areas = [auc_delong(scores[:, k], told["class"] == name) for k, name in enumerate(KINDS)]
     assert areas[-1].value == pytest.approx(facts.out_of_fold.auc)  # the AUC of the last class
     assert ours["value"] == pytest.approx(np.mean([one.value for one in areas]))
+
+
+def test_validation_finds_what_comparison_and_predictions_say(compared: Study) -> None:
+    found = validate_task(compared)
+    ours = read_comparison(compared.out / "comparison").set_index(["cohort", "role"]).sort_index()
+    told = read_predictions(compared.predictions).set_index("patient_id")
+    assert list(found.performance["cohort"].unique()) == [DEVELOPMENT, "Bern"]
+    here = found.performance[found.performance["cohort"] == DEVELOPMENT]
+    of_model = ours.loc[(DEVELOPMENT, "model")].iloc[0]
+    if found.confusion is None:
+        row = here[here["measure"] == "concordance"].iloc[0]
+        for name in ("value", "ci_low", "ci_high", "patients"):
+            assert row[name] == pytest.approx(of_model[name])
+        followed = set(found.performance.loc[found.performance["cohort"] == "Bern", "patients"])
+        assert followed == {15}  # P45 was not followed
+    else:
+        areas = here.loc[here["measure"] == "auc", "value"]
+        assert areas.mean() == pytest.approx(of_model["value"])
+        counts = found.confusion.set_index(["cohort", "class", "predicted_class"])["patients"]
+        theirs = told[told["split"] == "external"].groupby(["class", "predicted_class"]).size()
+        assert counts["Bern"].loc[lambda n: n > 0].to_dict() == theirs.to_dict()
+        written = pd.read_csv(compared.out / "validation" / "class_scores.csv")
+        ranked = written[[f"rank_{name}" for name in KINDS]]
+        assert ranked.sum(axis=1).to_numpy() == pytest.approx(1)
+    log = compared.model / "openings.jsonl"
+    again = validate_task(compared)
+    pd.testing.assert_frame_equal(again.performance, found.performance)
+    assert len(log.read_text().splitlines()) == 1
+
+
+def test_scores_of_another_model_are_not_validated(compared: Study, tmp_path: Path) -> None:
+    told = read_predictions(compared.predictions).assign(model_digest="0" * 64)
+    told.to_csv(tmp_path / "predictions.csv", index=False)
+    other = replace(compared, predictions=tmp_path / "predictions.csv")
+    with pytest.raises(DataError, match="is of another model than"):
+        validate_task(other)
 
 
 def test_the_picture_names_measure_models_and_what_is_missing(compared: Study) -> None:

@@ -10,8 +10,10 @@ import torch
 
 from cmil.patient_bags import PatientBag, PatientBags
 from cmil.settings import MilSettings
-from cmil.training.fit_workers import run_fits
+from cmil.training import fit_workers
+from cmil.training.fit_workers import WORTH_PROCESSES_S, run_fits, seconds_expected
 from cmil.training.fits import Fit
+from cmil.training.fitting import Epoch
 from cohorts.errors import AccessError
 
 
@@ -26,7 +28,9 @@ def bags() -> PatientBags:
 
 
 @pytest.fixture
-def two_threads() -> Iterator[None]:
+def two_processes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Two threads are there, and no fit is too short for processes."""
+    monkeypatch.setattr(fit_workers, "WORTH_PROCESSES_S", 0.0)
     torch.set_num_threads(2)
     yield
     torch.set_num_threads(1)
@@ -56,26 +60,49 @@ def left(folder: Path) -> dict[str, bytes]:
 
 
 def test_processes_give_the_bytes_of_one_and_tell_every_epoch(
-    bags: PatientBags, two_threads: None, tmp_path: Path
+    bags: PatientBags, two_processes: None, tmp_path: Path
 ) -> None:
     told: list[tuple[int, int | None]] = []
     torch.set_num_threads(1)
     run_fits(fits(tmp_path / "one"), bags, tmp_path / "one", lambda fit, epoch: None)
     torch.set_num_threads(2)
-    run_fits(
-        fits(tmp_path / "two"),
-        bags,
-        tmp_path / "two",
-        lambda fit, epoch: told.append((fit.fold, epoch.number if epoch else None)),
-    )
+    beside = set()
+
+    def tell(fit: Fit, epoch: Epoch | None) -> None:
+        beside.update(child.pid for child in multiprocessing.active_children())
+        told.append((fit.fold, epoch.number if epoch else None))
+
+    run_fits(fits(tmp_path / "two"), bags, tmp_path / "two", tell)
+    assert len(beside) == 2
     assert left(tmp_path / "two") == left(tmp_path / "one")
     assert len(left(tmp_path / "one")) == 6
     for fold in range(3):
         assert [epoch for of, epoch in told if of == fold] == [0, 1, 2, None]
 
 
+def test_what_is_done_sooner_than_processes_start_is_done_here(
+    bags: PatientBags, tmp_path: Path
+) -> None:
+    torch.set_num_threads(2)
+    beside: list[object] = []
+    short = fits(tmp_path)
+    assert seconds_expected(short, bags) < WORTH_PROCESSES_S
+    run_fits(short, bags, tmp_path, lambda *_: beside.extend(multiprocessing.active_children()))
+    torch.set_num_threads(1)
+    assert not beside and len(left(tmp_path)) == 6
+
+
+def test_epochs_patients_and_instances_take_their_time(bags: PatientBags, tmp_path: Path) -> None:
+    short, long = (fits(tmp_path, epochs=epochs) for epochs in (3, 30))
+    assert seconds_expected(long, bags) == pytest.approx(10 * seconds_expected(short, bags))
+    large = {p: PatientBag(torch.zeros(5000, 3), {}) for p in bags.bags}
+    assert seconds_expected(short, PatientBags(large, {}, 3, "")) > seconds_expected(short, bags)
+    slow = fits(tmp_path, epochs=1000)
+    assert seconds_expected(slow, bags) > WORTH_PROCESSES_S
+
+
 def test_death_of_a_process_is_told_with_its_fold(
-    bags: PatientBags, two_threads: None, tmp_path: Path
+    bags: PatientBags, two_processes: None, tmp_path: Path
 ) -> None:
     """The system kills a process when memory runs out; here the test does."""
 
