@@ -50,7 +50,8 @@ help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
 
 # A stamp is renewed when pyproject.toml changes. Everything an environment needs is resolved in
-# one call of pip, so that no later call can replace torch.
+# one call of pip, so that no later call can replace torch. Python compiles what it imports: pip
+# would compile all of torch and Ray, which takes longer than to install them.
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -59,9 +60,9 @@ $(BIN)/python:
 	  || { rm -rf $(VENV); echo "error: $(PYTHON) cannot make a virtual environment; on Debian and Ubuntu install python3-venv"; exit 1; }
 
 $(VENV)/.run-installed: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install $(PIP_ARGS) -e .
+	$(BIN)/python -m pip install --no-compile $(PIP_ARGS) -e .
 	@touch $@
 
 $(VENV)/.dev-installed: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install $(PIP_ARGS) -e '.[dev,docs]'
+	$(BIN)/python -m pip install --no-compile $(PIP_ARGS) -e '.[dev,docs]'
 	@touch $@

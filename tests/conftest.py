@@ -14,8 +14,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from filelock import FileLock
 from hypothesis import settings
+
+from cmil.cli import main
+from feature_extraction import rates
 
 # A machine that does other work must not fail a test.
 settings.register_profile("unhurried", deadline=None)
@@ -168,6 +172,32 @@ def command_of(*arguments: object) -> Sequence[str]:
 def cmil() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs `cmil` with the given arguments in a process of its own."""
     return run_cmil
+
+
+@pytest.fixture
+def cmil_here(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
+    """Runs `cmil` within this process: the imports of one of its own take seconds."""
+    threads = torch.get_num_threads()
+
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        command = ["cmil", *(str(a) for a in arguments)]
+        monkeypatch.setattr(sys, "argv", command)
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr()
+        return subprocess.CompletedProcess(command, int(ended.value.code or 0), said.out, said.err)
+
+    yield run
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time the encoder over what takes no time: the rate is not what a test looks at."""
+    monkeypatch.setattr(rates, "_SECONDS", 0.0)
 
 
 @pytest.fixture

@@ -85,21 +85,21 @@ def test_a_study_of_classes_scores_each_of_them(
 
 
 def test_a_class_of_nobody_is_refused_before_any_image_is_read(
-    small_study, cmil: Callable, tmp_path: Path
+    small_study, cmil_here: Callable, tmp_path: Path
 ) -> None:
     settings = of_classes(small_study, "none", "few", "many", "all")
-    refused = cmil("run", settings, "--out", tmp_path / "out")
+    refused = cmil_here("run", settings, "--out", tmp_path / "out")
     assert refused.returncode == 1
     assert 'no development patient is of class "all"; take it out' in refused.stderr
     assert not (tmp_path / "out" / "bags").exists()
 
 
 def test_too_few_patients_for_a_search_are_refused_before_any_image_is_read(
-    small_study, cmil: Callable, tmp_path: Path
+    small_study, cmil_here: Callable, tmp_path: Path
 ) -> None:
     settings = with_settings(small_study, {"mil": "search_folds = 5"})
     settings.write_text(settings.read_text() + "\n[mil.search]\ndropout = [0.0, 0.5]\n")
-    refused = cmil("run", settings, "--out", tmp_path / "out")
+    refused = cmil_here("run", settings, "--out", tmp_path / "out")
     assert refused.returncode == 1
     assert "model 1 are too few for search_folds = 5" in refused.stderr
     assert not (tmp_path / "out" / "bags").exists()

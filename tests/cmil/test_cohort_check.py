@@ -139,13 +139,13 @@ def test_json_holds_the_pairs(pictures: Path) -> None:
 
 
 def test_the_command_ends_with_an_error_only_on_a_shared_image(
-    pictures: Path, cmil: Callable[..., CompletedProcess[str]]
+    pictures: Path, cmil_here: Callable[..., CompletedProcess[str]]
 ) -> None:
-    done = cmil("cohort", "check", pictures, "--images", "--json")
+    done = cmil_here("cohort", "check", pictures, "--images", "--json")
     assert done.returncode == 1
     assert f"error: {SHARED}" in done.stderr.splitlines()
     assert json.loads(done.stdout)["images"]["images"] == 7
     (pictures.parent / "b" / "same.png").unlink()
-    done = cmil("cohort", "check", pictures, "--images")
+    done = cmil_here("cohort", "check", pictures, "--images")
     assert done.returncode == 0, done.stderr
     assert "pairs of two patients that look the same: 1" in done.stdout

@@ -15,6 +15,8 @@ from cmil.doctor import checks_as_json, checks_as_text, examine
 from cmil.machine_checks import Check
 from feature_extraction.settings import ExtractionSettings
 
+pytestmark = pytest.mark.usefixtures("hurried")
+
 
 def found(checks: list[Check]) -> dict[str, Check]:
     return {check.name: check for check in checks}
@@ -31,9 +33,11 @@ def changed(small_study, before: str, after: str) -> Path:
     return small_study.settings
 
 
-def test_a_study_that_is_well(small_study, tmp_path: Path, cmil) -> None:
+def test_a_study_that_is_well(small_study, tmp_path: Path, cmil_here) -> None:
     before = sorted(tmp_path.rglob("*"))
-    done = cmil("doctor", small_study.settings, "--out", tmp_path / "out" / "results", "--json")
+    done = cmil_here(
+        "doctor", small_study.settings, "--out", tmp_path / "out" / "results", "--json"
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     checks = {check["name"]: check for check in json.loads(done.stdout)}
     assert not [check for check in checks.values() if check["state"] == "problem"]
@@ -45,8 +49,8 @@ def test_a_study_that_is_well(small_study, tmp_path: Path, cmil) -> None:
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_a_machine_without_a_study(cmil) -> None:
-    done = cmil("doctor")
+def test_a_machine_without_a_study(cmil_here) -> None:
+    done = cmil_here("doctor")
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.splitlines()
     assert "untrained:timm:resnet18" in done.stdout
@@ -55,14 +59,14 @@ def test_a_machine_without_a_study(cmil) -> None:
     assert {"software", "processor", "device", "memory", "slides", "DICOM", "codecs"} <= names
 
 
-def test_every_fault_of_a_study_is_named_at_once(small_study, tmp_path: Path, cmil) -> None:
+def test_every_fault_of_a_study_is_named_at_once(small_study, tmp_path: Path, cmil_here) -> None:
     weights = small_study.folder / "broken.safetensors"
     weights.write_bytes(b"not weights")
     changed(small_study, '"stain-filters"', '"timm:resnet18"\nweights = "broken.safetensors"')
     for image in small_study.images_of("B00"):
         image.write_bytes(image.read_bytes()[:100])
     (tmp_path / "out").write_text("a file")
-    done = cmil("doctor", small_study.settings, "--out", tmp_path / "out")
+    done = cmil_here("doctor", small_study.settings, "--out", tmp_path / "out")
     assert done.returncode == 1
     lines = [line for line in done.stdout.splitlines() if line.startswith("problem")]
     assert [line.split()[1] for line in lines] == ["results", "centre", "encoder"]

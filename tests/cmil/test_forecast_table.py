@@ -10,27 +10,29 @@ from cmil.forecast_table import duration, forecast_text
 from feature_extraction.forecast import Forecast
 from feature_extraction.rates import Rates
 
+pytestmark = pytest.mark.usefixtures("hurried")
 
-def test_a_dry_run_says_what_extraction_then_does(small_study, tmp_path: Path, cmil) -> None:
+
+def test_a_dry_run_says_what_extraction_then_does(small_study, tmp_path: Path, cmil_here) -> None:
     out = tmp_path / "out"
-    dry = cmil("extract", small_study.settings, "--out", out, "--dry-run", "--json")
+    dry = cmil_here("extract", small_study.settings, "--out", out, "--dry-run", "--json")
     assert dry.returncode == 0, dry.stderr
     assert not out.exists()
     expected = json.loads(dry.stdout)
     total = expected["centres"][-1]
     assert (total["centre"], total["slides"], total["to_make"]) == ("all", 24, 24)
     assert expected["patches_per_second"]["both"] > 0
-    done = cmil("extract", small_study.settings, "--out", out)
+    done = cmil_here("extract", small_study.settings, "--out", out)
     assert f"{total['patches']} patches kept, 0 dropped" in done.stderr
-    again = cmil("extract", small_study.settings, "--out", out, "--dry-run")
+    again = cmil_here("extract", small_study.settings, "--out", out, "--dry-run")
     assert again.returncode == 0, again.stderr
     assert "No patch is to be embedded." in again.stdout
 
 
-def test_a_dry_run_finds_broken_slides_first(small_study, tmp_path: Path, cmil) -> None:
+def test_a_dry_run_finds_broken_slides_first(small_study, tmp_path: Path, cmil_here) -> None:
     broken = small_study.images_of("B01")[0]
     broken.write_bytes(broken.read_bytes()[:200])
-    dry = cmil("extract", small_study.settings, "--out", tmp_path / "out", "--dry-run")
+    dry = cmil_here("extract", small_study.settings, "--out", tmp_path / "out", "--dry-run")
     assert dry.returncode == 1
     assert "1 slides will fail:" in dry.stderr
     assert 'error: slide "B01-1" (manifest row 15): image "field 0.png"' in dry.stderr
@@ -38,8 +40,10 @@ def test_a_dry_run_finds_broken_slides_first(small_study, tmp_path: Path, cmil) 
 
 
 @pytest.mark.parametrize("options", [["--dry-run", "--preview"], ["--json"]])
-def test_options_that_contradict_are_refused(small_study, tmp_path: Path, cmil, options) -> None:
-    done = cmil("extract", small_study.settings, "--out", tmp_path / "out", *options)
+def test_options_that_contradict_are_refused(
+    small_study, tmp_path: Path, cmil_here, options
+) -> None:
+    done = cmil_here("extract", small_study.settings, "--out", tmp_path / "out", *options)
     assert done.returncode == 1
     assert done.stderr.startswith("error: --")
     assert not (tmp_path / "out").exists()

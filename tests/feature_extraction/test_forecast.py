@@ -17,6 +17,8 @@ from feature_extraction.slide_job import Extraction
 
 Draw = Callable[..., np.ndarray]
 
+pytestmark = pytest.mark.usefixtures("hurried")
+
 
 def folder_of(path: Path, *images: np.ndarray) -> Path:
     path.mkdir(parents=True)

@@ -39,9 +39,9 @@ def holds_open(pid: int, path: Path) -> bool:
 
 
 @pytest.fixture
-def alone(small_study, cmil, tmp_path: Path) -> Path:
+def alone(small_study, cmil_here, tmp_path: Path) -> Path:
     """The bags that one process makes of the study, undisturbed."""
-    done = cmil("extract", small_study.settings, "--out", tmp_path / "alone", "--threads", 1)
+    done = cmil_here("extract", small_study.settings, "--out", tmp_path / "alone", "--threads", 1)
     assert done.returncode == 0, done.stderr
     return tmp_path / "alone" / "bags"
 
@@ -84,7 +84,7 @@ def test_a_process_waits_for_the_slide_of_another(
 
 
 def test_a_killed_process_leaves_no_lock_and_no_unfinished_file(
-    small_study, cmil, cmil_command, tmp_path: Path
+    small_study, cmil_here, cmil_command, tmp_path: Path
 ) -> None:
     rng = np.random.default_rng(0)
     large = np.repeat(np.repeat(rng.integers(60, 240, (200, 300, 3)), 10, 0), 10, 1)
@@ -103,7 +103,7 @@ def test_a_killed_process_leaves_no_lock_and_no_unfinished_file(
         # As if the kill had come while the bag, or what is noted of it, was written.
         for name in (".A00-1.h5.0123abcd.part", "state/.A00-1.json.0123abcd.part"):
             (bags / name).write_bytes(b"half")
-    done = cmil(*arguments)
+    done = cmil_here(*arguments)
     assert done.returncode == 0, done.stderr
     assert not unfinished_in(out)
     assert not [path for path in bags.iterdir() if path.is_file() and not known(path)]

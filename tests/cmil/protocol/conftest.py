@@ -1,13 +1,11 @@
 """A locked toy study, and an external cohort to open under its lock."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from cmil.cli import main
 from cmil.protocol.freeze import lock_study
 
 Write = Callable[..., Path]
@@ -48,15 +46,11 @@ def patients() -> pd.DataFrame:
 
 
 @pytest.fixture
-def command(monkeypatch, capsys) -> Callable[..., tuple[int, str]]:
+def command(cmil_here) -> Callable[..., tuple[int, str]]:
     """Run a command of ours in this process; give its exit code and what it printed."""
 
     def run(*arguments: object) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["cmil", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        printed = capsys.readouterr()
-        return ended.value.code or 0, printed.out + printed.err
+        done = cmil_here(*arguments)
+        return done.returncode, done.stdout + done.stderr
 
     return run

@@ -109,31 +109,30 @@ def test_bundle_with_one_byte_changed_is_refused(
         validate(model, external(patients), tmp_path / "out")
 
 
-@pytest.mark.parametrize(
-    ("column", "change", "says"),
-    [
-        ("score_kind", lambda _: "train", "training or out-of-fold model"),
-        ("score_kind", lambda _: "oof", "training or out-of-fold model"),
-        ("score", lambda x: x * 0.9, "locked calibration does not give"),
-        ("decision", lambda x: 1 - x, "locked threshold .* does not give"),
-        ("model_digest", lambda _: "0" * 64, "another model than the locked one"),
-        ("label", lambda x: 1 - x, "has another label"),
-        ("centre", lambda _: "Bonn", "is of another centre"),
-    ],
+CHANGES = (
+    ("score_kind", lambda _: "train", "training or out-of-fold model"),
+    ("score_kind", lambda _: "oof", "training or out-of-fold model"),
+    ("score", lambda x: x * 0.9, "locked calibration does not give"),
+    ("decision", lambda x: 1 - x, "locked threshold .* does not give"),
+    ("model_digest", lambda _: "0" * 64, "another model than the locked one"),
+    ("label", lambda x: 1 - x, "has another label"),
+    ("centre", lambda _: "Bonn", "is of another centre"),
 )
-def test_scores_that_are_not_of_the_lock_are_refused(
-    model, external, patients, tmp_path, column: str, change, says: str
-) -> None:
+
+
+def test_scores_that_are_not_of_the_lock_are_refused(model, external, patients, tmp_path) -> None:
     manifest = external(patients)
     validate(model, manifest, tmp_path / "out")
     scores = pd.read_csv(tmp_path / "out" / "predictions.csv", float_precision="round_trip")
-    whole = tmp_path / "scores.csv"
-    write_text(whole, scores.to_csv(index=False))
-    assert validate(model, manifest, tmp_path / "same", predictions=whole).entry.number == 2
-    scores.loc[4, column] = change(scores.loc[4, column])
-    write_text(whole, scores.to_csv(index=False))
-    with pytest.raises(DataError, match=f'patient "X04" .*{says}'):
-        validate(model, manifest, tmp_path / "other", predictions=whole)
+    given = tmp_path / "scores.csv"
+    write_text(given, scores.to_csv(index=False))
+    assert validate(model, manifest, tmp_path / "same", predictions=given).entry.number == 2
+    for column, change, says in CHANGES:
+        changed = scores.copy()
+        changed.loc[4, column] = change(scores.loc[4, column])
+        write_text(given, changed.to_csv(index=False))
+        with pytest.raises(DataError, match=f'patient "X04" .*{says}'):
+            validate(model, manifest, tmp_path / "other", predictions=given)
 
 
 def log_of(model: Path) -> list[str]:
