@@ -50,8 +50,9 @@ help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
 
 # A stamp is renewed when pyproject.toml changes. Everything an environment needs is resolved in
-# one call of pip, so that no later call can replace torch. Python compiles what it imports: pip
-# would compile all of torch and Ray, which takes longer than to install them.
+# one call of pip, so that no later call can replace torch. pip would compile all of torch and Ray,
+# which takes longer than to install them; Python compiles what is imported, and must keep it.
+unexport PYTHONDONTWRITEBYTECODE
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
