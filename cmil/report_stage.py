@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from cmil.study import Study
+from cmil.study import Study, refuse_other_task
 from cohorts.files import digest_of_file
 
 
@@ -37,7 +37,7 @@ def report_study(study: Study) -> list[Path]:
     from cmil.validation_results import read_validation
     from survival import read_results
 
-    study.refuse_other_tasks("report")
+    refuse_other_task(study.settings.mil.task, "report")
     lock = verify_lock(study.model) if (study.model / LOCK).exists() else None
     bundle, predictions = read_bundle(study.model), read_predictions(study.predictions)
     locked, log = lock.digest if lock else "", study.model / LOG

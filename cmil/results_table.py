@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from cmil.task_results_table import task_performance_table, task_validation_text
 from cohorts.errors import FileFormatError
 from cohorts.random_effects import adhoc_is_wider
-from cohorts.strata import ALL_CLASSES
 from survival.print_numbers import interval_text, p_value
 
 if TYPE_CHECKING:
@@ -27,18 +27,6 @@ _FURTHER = (
     *("risk_coverage_area", "referral", "shift", "stability", "detection_points"),
     *("readers_agreement", "readers_differences", "readers_points", "readers_auc"),
 )
-_OF_A_CLASS = {
-    "auc": "AUC against the rest (95% CI)",
-    "sensitivity": "sensitivity",
-    "ppv": "PPV",
-}
-_OF_ALL_CLASSES = {"accuracy": "accuracy (95% CI)", "balanced_accuracy": "balanced accuracy"}
-_OF_ENDPOINT = {
-    "concordance": "concordance (95% CI)",
-    "auc": "AUC by horizon",
-    "o_e": "observed : expected",
-    "brier": "Brier",
-}
 
 
 def results_table(out: Path, endpoints: Sequence[str]) -> str:
@@ -73,8 +61,12 @@ def performance_table(performance: pd.DataFrame) -> str:
     return pd.DataFrame(lines).to_string(index=False, justify="left")
 
 
-def validation_text(results: "ValidationResults") -> str:
+def validation_text(results: "ValidationResults | TaskValidation") -> str:
     """Give the short table, why numbers are missing, and what several centres say together."""
+    from cmil.task_validation import TaskValidation
+
+    if isinstance(results, TaskValidation):
+        return f"{task_validation_text(results)}\n\n{RESEARCH_USE}"
     pooled = results.tables.heterogeneity
     noted = results.performance[results.performance["note"].fillna("") != ""]
     notes = [f"{row['cohort']}: {row['note']}" for row in noted.to_dict("records")]
@@ -93,49 +85,6 @@ def validation_text(results: "ValidationResults") -> str:
         line += f", I2 {auc['i2']:.0f}%"
     note = f" ({auc['note']})" if auc["note"] else ""
     return f"{table}\n\n{line}; {auc['method']}{note}\n\n{RESEARCH_USE}"
-
-
-def task_performance_table(performance: pd.DataFrame) -> str:
-    """One line a cohort and class, and a cohort, with why numbers are missing or doubtful.
-
-    Parameters
-    ----------
-    performance
-        As `class_performance` or `endpoint_performance` gives it.
-    """
-    if "class" in performance:
-        together = performance["class"] == ALL_CLASSES
-        parts = [
-            _measured(performance[~together], ["cohort", "class"], "patients", _OF_A_CLASS),
-            _measured(performance[together], ["cohort"], "patients", _OF_ALL_CLASSES),
-        ]
-    else:
-        parts = [_measured(performance, ["cohort"], "events", _OF_ENDPOINT)]
-    noted = performance[performance["note"] != ""].to_dict("records")
-    whose = [", ".join(row[name] for name in ("cohort", "class") if name in row) for row in noted]
-    notes = dict.fromkeys(f"{who}: {row['note']}" for who, row in zip(whose, noted, strict=True))
-    return "\n".join(["\n\n".join(parts), *notes])
-
-
-def task_validation_text(results: "TaskValidation") -> str:
-    """Give performance and, of classes, who was called what in the widest cohort."""
-    parts = [task_performance_table(results.performance)]
-    if results.confusion is not None:
-        cohort = results.confusion["cohort"].iloc[-1]
-        here = results.confusion[results.confusion["cohort"] == cohort]
-        counts = here.set_index(["class", "predicted_class"])["patients"].unstack(sort=False)
-        parts.append(counts.rename_axis(index=f"{cohort}: class", columns="called").to_string())
-    return "\n\n".join([*parts, RESEARCH_USE])
-
-
-def task_validation_json(results: "TaskValidation") -> str:
-    """Give the tables, each as a list of rows, as JSON."""
-    tables = {name: table for name, table in vars(results).items() if table is not None}
-    rows = {
-        name: json.loads(table.to_json(orient="records", double_precision=15))
-        for name, table in tables.items()
-    }
-    return json.dumps(rows, ensure_ascii=False)
 
 
 def recalibration_text(table: pd.DataFrame) -> str:
@@ -163,15 +112,20 @@ def recalibration_text(table: pd.DataFrame) -> str:
     return "\n\n".join([shown, *reasons, RESEARCH_USE])
 
 
-def validation_json(results: "ValidationResults") -> str:
+def validation_json(results: "ValidationResults | TaskValidation") -> str:
     """Give every table but the curves, each as a list of rows, as JSON."""
-    tables = {name: getattr(results.tables, name) for name in _SUMMARIES}
-    tables |= {name: getattr(results, name) for name in _FURTHER}
-    tables = {"performance": results.performance, **tables}
-    if results.detection is not None:
-        from cmil.validation_results import detection_row
+    from cmil.task_validation import TaskValidation
 
-        tables["detection"] = detection_row(results.detection)
+    if isinstance(results, TaskValidation):
+        tables = dict(vars(results))
+    else:
+        tables = {name: getattr(results.tables, name) for name in _SUMMARIES}
+        tables |= {name: getattr(results, name) for name in _FURTHER}
+        tables = {"performance": results.performance, **tables}
+        if results.detection is not None:
+            from cmil.validation_results import detection_row
+
+            tables["detection"] = detection_row(results.detection)
     return json.dumps(
         {
             name: json.loads(table.to_json(orient="records", double_precision=15))
@@ -286,27 +240,6 @@ def _read(path: Path) -> pd.DataFrame:
 
 def _number(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.3f}"
-
-
-def _measured(
-    rows: pd.DataFrame, keys: Sequence[str], counted: str, shown: Mapping[str, str]
-) -> str:
-    """Give the measures of each cohort, or cohort and class, on a line."""
-    lines = []
-    for key, here in rows.groupby(list(keys), sort=False):
-        of = here.set_index("measure").to_dict("index")
-        line = dict(zip(keys, key, strict=True)) | {counted: here[counted].iloc[0]}
-        lines.append(line | {title: measured_text(of[name]) for name, title in shown.items()})
-    return pd.DataFrame(lines).to_string(index=False, justify="left")
-
-
-def measured_text(measured: Mapping[Hashable, Any]) -> str:
-    """Give a measure with its interval, counts before it; "-" where there is none."""
-    if math.isnan(measured["value"]):
-        return "-"
-    interval = interval_text(measured["value"], measured["ci_low"], measured["ci_high"])
-    counted = not math.isnan(measured.get("n", math.nan))
-    return f"{measured['k']:.0f}/{measured['n']:.0f} {interval}" if counted else interval
 
 
 def _counted(row: Mapping[Hashable, Any], name: str) -> str:

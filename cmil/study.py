@@ -66,20 +66,6 @@ class Study:
         """Whether the study's label is 0 or 1."""
         return self.settings.mil.task == "binary"
 
-    def refuse_other_tasks(self, command: str) -> None:
-        """Refuse what speaks of a binary label only.
-
-        Raises
-        ------
-        SettingsError
-            If the study learns classes or an endpoint.
-        """
-        if not self.is_binary:
-            raise SettingsError(
-                f"cmil {command} is for a binary label, and [mil] task is "
-                f'"{self.settings.mil.task}"; model/model.json holds what was reached out of fold'
-            )
-
     @property
     def excluded(self) -> Mapping[str, str]:
         """Patients without any bag, and why they are not analysed."""
@@ -92,6 +78,28 @@ class Study:
         """Describe a stage of this study whose record lies in `folder`."""
         record = self.out / folder / "run.json"
         return Stage(name, self.out, record, inputs, settings, self.settings.seed)
+
+
+def refuse_other_task(task: str, command: str) -> None:
+    """Refuse what speaks of a binary label only.
+
+    Parameters
+    ----------
+    task
+        Of `[mil]`.
+    command
+        What is refused, as the user calls it.
+
+    Raises
+    ------
+    SettingsError
+        If classes or an endpoint are learnt.
+    """
+    if task != "binary":
+        raise SettingsError(
+            f'cmil {command} is for a binary label, and [mil] task is "{task}"; cmil validate '
+            "evaluates it, and index.html shows it"
+        )
 
 
 def run_study(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from cmil.results_table import measured_text
+from cmil.task_results_table import measured_text
 from cmil.task_validation import read_task_validation
 from cohorts.strata import ALL_CLASSES
 

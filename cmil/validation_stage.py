@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from cmil.progress import say
-from cmil.study import Study
+from cmil.study import Study, refuse_other_task
 from cmil.validation_results import (
     ValidationResults,
     read_validation,
@@ -74,7 +74,7 @@ def validate_scores(study: Study) -> ValidationResults:
     from cmil.protocol.own_opening import log_own_opening
     from cmil.validation.validate import refuse_unfit_predictions
 
-    study.refuse_other_tasks("validate")
+    refuse_other_task(study.settings.mil.task, "validate")
     predictions = read_predictions(study.predictions)
     refuse_unfit_predictions(predictions)
     refuse_unfit_questions(study, set(predictions["patient_id"]))

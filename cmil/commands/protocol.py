@@ -142,6 +142,7 @@ def validate(
         if done.entry.number > 1:
             print(f'not the first look at external patients: see "{model / LOG}"', file=sys.stderr)
     else:
+        from cmil.task_validation import validate_task
         from cmil.validation_stage import validate_scores
 
         if not study:
@@ -149,14 +150,7 @@ def validate(
         refuse_alone("--weights", weights is not None, "--model", of_given=False)
         refuse_alone("--ratings", ratings is not None, "--model", of_given=False)
         opened = open_study(study, out, cohort, bags=bags, predictions=predictions)
-        if not opened.is_binary:
-            from cmil.results_table import task_validation_json, task_validation_text
-            from cmil.task_validation import validate_task
-
-            found = validate_task(opened)
-            print(task_validation_json(found) if as_json else task_validation_text(found))
-            return
-        results = validate_scores(opened)
+        results = validate_scores(opened) if opened.is_binary else validate_task(opened)
     print(validation_json(results) if as_json else validation_text(results))
     exit_if_failed(failed)
 

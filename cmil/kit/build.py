@@ -10,6 +10,7 @@ from cmil.kit.archive import write_archive
 from cmil.kit.wheel import WHEEL_NAME, write_wheel
 from cmil.protocol.freeze import without_ids
 from cmil.protocol.lock import LOCK, Lock, verify_lock
+from cmil.study import refuse_other_task
 from cohorts.endpoints import Endpoint
 from cohorts.errors import SettingsError
 from cohorts.files import digest_of_file, digest_of_text, json_text
@@ -42,7 +43,8 @@ def build_kit(model: Path, out: Path, wheels: Path | None = None) -> str:
     Raises
     ------
     SettingsError
-        If `out` is named otherwise, or there are no wheels in the folder.
+        If `out` is named otherwise, there are no wheels in the folder, or the model is not of a
+        binary label.
     FileFormatError
         If the bundle is not locked or was changed.
     """
@@ -53,6 +55,7 @@ def build_kit(model: Path, out: Path, wheels: Path | None = None) -> str:
         raise SettingsError(f'--wheels "{wheels}" holds no wheel; pip download -d fills it')
     lock = verify_lock(model)
     facts = read_bundle(model).facts
+    refuse_other_task(facts.mil.task, "kit build")
     is_travelling = digest_of_file(model / FACTS) == lock.files[FACTS][-1]
     facts = facts if is_travelling else without_ids(facts, lock.development.salt)
     needs = needs_of(lock, with_wheels=bool(wheels))

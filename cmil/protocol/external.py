@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from cmil.progress import say
 from cmil.protocol.lock import Lock, refuse_development
@@ -21,6 +22,8 @@ from survival.neuroblastoma_factors import NeuroblastomaColumns
 
 # A score read back from text may differ from its logit's in the last digits.
 _SCORE_TOLERANCE = 1e-9
+# Where a class is nearly certain, little is left of the others' digits.
+_LOGIT_TOLERANCE = 1e-6
 
 
 class ExternalStudy(Study):
@@ -130,7 +133,6 @@ def refuse_unfit_scores(lock: Lock, scores: pd.DataFrame) -> None:
         raise DataError("no external patient has a score; predict at least one")
     own = {lock.model_digest, lock.travelling_model_digest}
     score = scores["score"].to_numpy(dtype=float)
-    calibrated = lock.calibration(pd.to_numeric(scores["logit"], errors="coerce"))
     checks: Sequence[tuple[Any, str]] = (
         (
             (scores["split"] == "external") & (scores["score_kind"] == "external"),
@@ -139,7 +141,7 @@ def refuse_unfit_scores(lock: Lock, scores: pd.DataFrame) -> None:
         ),
         (scores["model_digest"].isin(own), "was scored by another model than the locked one"),
         (
-            np.abs(score - calibrated) <= _SCORE_TOLERANCE,
+            _are_calibrated(lock, scores),
             "has a score that the locked calibration does not give for its logit; scores are not "
             "calibrated anew (cmil recalibrate reports what that would do)",
         ),
@@ -150,6 +152,31 @@ def refuse_unfit_scores(lock: Lock, scores: pd.DataFrame) -> None:
         ),
     )
     _refuse_first(scores, checks)
+
+
+def _are_calibrated(lock: Lock, scores: pd.DataFrame) -> NDArray[np.bool_]:
+    """Tell whose scores, (n,), are what the locked calibration makes of their logits.
+
+    Of classes the logit is the log-odds of the last before calibration, and the class called is the
+    most probable one.
+    """
+    score = scores["score"].to_numpy(dtype=float)
+    logit = pd.to_numeric(scores["logit"], errors="coerce").to_numpy(dtype=float)
+    names = lock.settings["cohort"]["classes"]
+    if not names:
+        return np.abs(score - lock.calibration(logit)) <= _SCORE_TOLERANCE
+    columns = [f"score_{name}" for name in names]
+    absent = [name for name in (*columns, "class", "predicted_class") if name not in scores]
+    if absent:
+        raise DataError(f'the scores have no column "{absent[0]}"; run cmil predict')
+    probable = scores[columns].to_numpy(dtype=float)
+    before = lock.calibration.undone(probable)
+    log_odds = np.log(before[:, -1]) - np.log(before[:, :-1].sum(axis=1))
+    called = scores["predicted_class"].to_numpy()
+    within = np.abs(log_odds - logit) <= _LOGIT_TOLERANCE * np.maximum(1, np.abs(logit))
+    same = np.abs(score - probable[:, -1]) <= _SCORE_TOLERANCE
+    agree: NDArray[np.bool_] = within & same & (np.array(names)[probable.argmax(axis=1)] == called)
+    return agree
 
 
 def refuse_other_cohort(scores: pd.DataFrame, cohort: Cohort) -> None:
@@ -164,9 +191,14 @@ def refuse_other_cohort(scores: pd.DataFrame, cohort: Cohort) -> None:
     checks: Sequence[tuple[Any, str]] = (
         (patients["centre"].notna(), "has a score and is not in the manifest"),
         (patients["centre"].to_numpy() == scores["centre"].to_numpy(), "is of another centre"),
-        (patients["label"].to_numpy() == scores["label"].to_numpy(), "has another label"),
     )
     _refuse_first(scores, checks)
+    if cohort.classes:
+        known = patients["label"].map(dict(enumerate(cohort.classes))).to_numpy()
+        _refuse_first(scores, [(known == scores["class"].to_numpy(), "is of another class")])
+    elif "label" in patients:
+        same = patients["label"].to_numpy() == scores["label"].to_numpy()
+        _refuse_first(scores, [(same, "has another label")])
 
 
 def _refuse_first(scores: pd.DataFrame, checks: Sequence[tuple[Any, str]]) -> None:
@@ -188,6 +220,13 @@ def _settings(
         for name, endpoint in cohort["endpoints"].items()
         if set(Endpoint.model_validate(endpoint).columns) <= header
     }
+    learnt = locked["mil"]["endpoint"] if locked["mil"]["task"] == "survival" else None
+    if learnt and learnt not in known:
+        columns = ", ".join(Endpoint.model_validate(cohort["endpoints"][learnt]).columns)
+        raise DataError(
+            f'"{manifest.name}" lacks a column of the endpoint that was learnt, {learnt}; it needs '
+            f"{columns}"
+        )
     survival, absent = _survival_settings(lock, header)
     absent += [name for name in cohort["endpoints"] if name not in known]
     if absent:

@@ -17,7 +17,7 @@ from cmil.protocol.development import salted_digest, salted_digests
 from cmil.protocol.lock import LOCK, SHIFT, Development, Lock, read_lock, write_lock
 from cmil.referral.patient_descriptions import describe_patients, development_reference
 from cmil.referral.shift_file import write_shift_reference
-from cmil.study import Study
+from cmil.study import Study, refuse_other_task
 from cmil.validation.settings import CostSettings, ValidationSettings
 from cmil.validation.thresholds import Cost
 from cohorts.errors import DataError, SettingsError
@@ -149,7 +149,9 @@ def _development_scores(study: Study, asked: ValidationSettings, model_digest: s
     """Read the scores that thresholds and referral are fitted on, where they are asked for."""
     if not need_scores(asked):
         return pd.DataFrame(columns=["score", "label"])
-    study.refuse_other_tasks("lock, with further thresholds or a rule of referral,")
+    refuse_other_task(
+        study.settings.mil.task, "lock, with further thresholds or a rule of referral,"
+    )
     scores = read_predictions(study.predictions)
     scores = scores[scores["split"] == "development"]
     if (scores["model_digest"] != model_digest).any() or (scores["score_kind"] != "oof").any():

@@ -21,6 +21,7 @@ from cmil.protocol.lock import Lock, verify_lock
 from cmil.protocol.log import LOG, Entry, append_entry, read_log, refuse_shortened
 from cmil.protocol.own_opening import patients_of_centres
 from cmil.study import predict_scores, refuse_unfit_outcomes, relate_to_survival
+from cmil.task_validation import TaskValidation, validate_task
 from cmil.validation_results import ValidationResults
 from cmil.validation_stage import refuse_unfit_questions, validate_scores
 from cohorts.errors import DataError, FileFormatError
@@ -39,14 +40,15 @@ class Validation:
     Attributes
     ----------
     results
-        As `cmil.validation_stage.validate_scores` gives them.
+        As `cmil.validation_stage.validate_scores` gives them or, of classes and of an endpoint,
+        `cmil.task_validation.validate_task`.
     entry
         Of the log.
     failed
         One line for each slide that could not be read.
     """
 
-    results: ValidationResults
+    results: ValidationResults | TaskValidation
     entry: Entry
     failed: Sequence[str]
 
@@ -73,7 +75,7 @@ def validate_external(
     FileFormatError
         If a locked file or the log was changed.
     SettingsError
-        If the model is not of a binary label, or `out` is the locked study's own.
+        If `out` is the locked study's own.
     DataError
         If the cohort holds development patients or their images, bags are of another encoder or
         preprocessing, or scores or decisions are not those of the lock.
@@ -89,19 +91,20 @@ def validate_external(
         weights=weights,
         ratings=ratings,
     )
-    study.refuse_other_tasks("validate")
     # What can be refused is refused before hours are spent.
     if (model / LOG).exists():
         read_log(model / LOG, lock.digest)
     refuse_unfit_outcomes(study)
-    refuse_unfit_questions(study, set(study.manifest.patients.index))
+    if study.is_binary:
+        refuse_unfit_questions(study, set(study.manifest.patients.index))
     if predictions:
         failed: Sequence[str] = ()
         _refuse_unfit_bags(lock, study)
     else:
         failed = score_external(lock, study, make_bags=bags is None)
     scores = fit_scores(lock, study)
-    refuse_unfit_questions(study, set(scores["patient_id"]))
+    if study.is_binary:
+        refuse_unfit_questions(study, set(scores["patient_id"]))
     if lock.cutpoint:
         write_lock(out / "survival" / "cutpoint.json", _cutpoint(lock.cutpoint, scores))
     # Nothing is refused from here on: what fails now was opened, and goes on when run again.
@@ -117,8 +120,10 @@ def validate_external(
             centres=patients_of_centres(scores),
             scores=digest_of_file(study.predictions),
         )
-    _write_opening(study, scores, entry, pd.DataFrame({"note": []}))
-    results = validate_scores(study)
+    _write_opening(study, scores, entry, pd.DataFrame({"cohort": [], "note": []}))
+    results: ValidationResults | TaskValidation = (
+        validate_scores(study) if study.is_binary else validate_task(study)
+    )
     if lock.cutpoint:
         relate_to_survival(study)
     _write_opening(study, scores, entry, results.performance)
@@ -249,7 +254,8 @@ def _write_opening(
     performance: pd.DataFrame,
 ) -> None:
     unscored = set(study.manifest.patients.index) - set(scores["patient_id"])
-    notes = performance[performance["note"].fillna("") != ""]
+    noted = performance[performance["note"].fillna("") != ""]
+    notes = {str(c): "; ".join(of["note"].unique()) for c, of in noted.groupby("cohort")}
     write_json(
         study.out / "validation" / OPENING,
         {
@@ -264,6 +270,6 @@ def _write_opening(
             "scores": entry.scores,
             "predictions": str(study.predictions.resolve()),
             "without_score": sorted(map(str, unscored)),
-            "not_estimable": {str(r["cohort"]): str(r["note"]) for r in notes.to_dict("records")},
+            "not_estimable": notes,
         },
     )

@@ -15,6 +15,7 @@ from scipy.special import expit
 from cmil.prediction import read_predictions
 from cmil.protocol.log import LOG, append_entry
 from cmil.protocol.opening import RECALIBRATION, opened_scores, read_opening
+from cmil.study import refuse_other_task
 from cmil.validation import cohorts_of
 from cmil.validation.calibration_curve import logits_of
 from cmil.validation.calibration_measures import brier_score
@@ -50,8 +51,11 @@ def recalibrate_external(model: Path, out: Path) -> pd.DataFrame:
     ------
     FileFormatError, DataError
         If lock, log or scores are not those of the validation.
+    SettingsError
+        If the model is not of a binary label.
     """
     lock, opening = read_opening(model, out)
+    refuse_other_task(lock.settings["mil"]["task"], "recalibrate")
     table = recalibration(read_predictions(opened_scores(opening)))
     append_entry(
         model / LOG,

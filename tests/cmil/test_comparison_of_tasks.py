@@ -1,5 +1,6 @@
 """A study of classes or of an endpoint is compared as it was trained, and explained."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,16 +16,22 @@ from cmil.comparison_stage import compare_models, read_comparison
 from cmil.explanation_stage import explain_scores
 from cmil.explanations.explain import read_explanations
 from cmil.explanations.summary import ALL, BY_SCORE
+from cmil.kit.build import build_kit
 from cmil.prediction import read_predictions
+from cmil.protocol.freeze import lock_study
+from cmil.protocol.log import LOG, read_log
+from cmil.protocol.opening import validate_external
+from cmil.report_stage import report_study
 from cmil.settings import MilSettings
 from cmil.study import Study, predict_scores, train_model
 from cmil.study_settings import StudySettings
 from cmil.task_validation import validate_task
 from cmil.validation.discrimination import auc_delong
-from cohorts.errors import DataError
+from cohorts.errors import DataError, SettingsError, StudyError
 from cohorts.files import digest_of_file
 from cohorts.manifest import Cohort
 from cohorts.strata import DEVELOPMENT
+from survival import freeze_cutpoint
 
 KINDS = ("none", "few", "many")
 ENDPOINT = {"time": "months", "event": "status"}
@@ -45,7 +52,7 @@ def study_of(out: Path, manifest: Path, bags: Path, mil: MilSettings, asked: str
         {
             "seed": 1,
             "cohort": {"manifest": manifest, **label},
-            "extraction": {"encoder": "stain-filters", "mpp": "native"},
+            "extraction": {"encoder": "timm:resnet18", "mpp": 0.5},
             "mil": {**mil.model_dump(), **more},
             "survival": {"covariates": ["age"]},
         }
@@ -205,3 +212,64 @@ def test_aggregators_that_cannot_learn_an_endpoint_are_refused(name: str, loss: 
     with pytest.raises(ValueError, match=f'aggregator "{name}"'):
         MilSettings.model_validate({**survival, "compare": (name,)})
     assert MilSettings.model_validate({**ASKED["classes"], "compare": (name,)}).compare == (name,)
+
+
+@pytest.fixture(scope="module")
+def locked(compared: Study, tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """The study, locked; its cut-point is frozen without drawing what survival draws."""
+    out = shutil.copytree(compared.out, tmp_path_factory.mktemp("locked") / "out")
+    study = Study.at(out, compared.settings, bags=compared.bags)
+    if study.settings.cohort.endpoints:
+        rule, told = study.settings.survival.cutpoint, read_predictions(study.predictions)
+        cutpoint, cohort = out / "survival" / "cutpoint.json", study.cohort.development.digest
+        freeze_cutpoint(cutpoint, told, cohort, rule, None, study.settings.seed)
+    lock_study(study)
+    return study
+
+
+def at_bern(study: Study, folder: Path, changed: Callable[[pd.DataFrame], pd.DataFrame]) -> Path:
+    table = pd.read_csv(study.settings.cohort.manifest)
+    table = changed(table[table["centre"] == "Bern"].drop(columns="split"))
+    table["path"] = [str(study.settings.cohort.manifest.parent / path) for path in table["path"]]
+    table.to_csv(folder / "bern.csv", index=False)
+    return folder / "bern.csv"
+
+
+def test_an_outside_cohort_is_opened_under_the_lock(locked: Study, tmp_path: Path) -> None:
+    manifest, there = at_bern(locked, tmp_path, lambda table: table), tmp_path / "there"
+    opened = validate_external(locked.model, manifest, there, bags=locked.bags)
+    together = validate_task(locked)
+    here = together.performance[together.performance["cohort"] == "Bern"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(opened.results.performance, here)
+    log = read_log(locked.model / LOG, opened.entry.lock)
+    assert sorted(entry.action for entry in log) == ["study", "validate"]
+    told = read_predictions(there / "predictions.csv")
+    changes = [("score", told["score"] * 0.9, "calibration does not give")]
+    if locked.settings.cohort.classes:
+        changes.append(("predicted_class", "few", "calibration does not give"))
+        changes.append(("score_few", 0.9, "calibration does not give"))
+        changes.append(("class", "few", "is of another class"))
+    for column, value, says in changes:
+        path = tmp_path / "changed.csv"
+        told.assign(**{column: value}).to_csv(path, index=False)
+        with pytest.raises(DataError, match=says):
+            validate_external(locked.model, manifest, tmp_path / "no", predictions=path)
+
+
+def test_an_outside_cohort_without_what_was_learnt_is_refused(
+    locked: Study, tmp_path: Path
+) -> None:
+    endpoint = bool(locked.settings.cohort.endpoints)
+    learnt = "months" if endpoint else "kind"
+    manifest = at_bern(locked, tmp_path, lambda table: table.drop(columns=learnt))
+    says = "lacks a column of the endpoint that was learnt, relapse" if endpoint else '"kind"'
+    with pytest.raises(StudyError, match=says):
+        validate_external(locked.model, manifest, tmp_path / "out", bags=locked.bags)
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_of_a_binary_label_says_so(locked: Study, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="cmil kit build is for a binary label"):
+        build_kit(locked.model, tmp_path / "kit.zip")
+    with pytest.raises(SettingsError, match="cmil report is for a binary label"):
+        report_study(locked)
