@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from cmil.aggregators import BagScore
 from cmil.bundle import ModelBundle, ModelFacts
 from cmil.explanations.attribution import attribute
+from cmil.explanations.subset_logits import Subset, subset_logits
 from cmil.patient_bags import PatientBag, PatientBags, shortened
 from cohorts.errors import DataError
 from cohorts.manifest import SPLITS, Cohort
@@ -65,15 +66,19 @@ def numbers_for(bundle: ModelBundle, patient_id: str) -> Sequence[int]:
 
 
 def attribution_of(
-    bundle: ModelBundle, number: int, patient_id: str, bag: PatientBag
+    bundle: ModelBundle, numbers: Sequence[int], patient_id: str, bag: PatientBag
 ) -> NDArray[np.float32]:
-    """Attribute what a model ranks a patient by to the patient's instances.
+    """Attribute what models together rank a patient by to the patient's instances, (N,).
 
-    The parts of the bag are the same at every call and for every model.
+    The parts of the bag are the same at every call, whatever the models.
     """
+
+    def said(parts: Sequence[Subset]) -> NDArray[np.float64]:
+        each = [subset_logits(bundle.models[number], bag.instances, parts) for number in numbers]
+        return ranks_of(bundle.facts, numbers, np.stack(each))
+
     rng = np.random.default_rng([bundle.facts.seed, *patient_id.encode()])
-    rank = bundle.facts.head_of(number).rank
-    return attribute(bundle.models[number], bag.instances, rng, rank)
+    return attribute(said, len(bag), rng)
 
 
 def predict_patient(bundle: ModelBundle, patient_id: str, bag: PatientBag) -> PatientPrediction:
@@ -85,8 +90,7 @@ def predict_patient(bundle: ModelBundle, patient_id: str, bag: PatientBag) -> Pa
     attention, contributions = _mean_of(each["attention"]), _mean_of(each["contribution"])
     attribution = None
     if attention is None and contributions is None:
-        by_leaving_out = [attribution_of(bundle, number, patient_id, bag) for number in numbers]
-        attribution = _mean_of(by_leaving_out)
+        attribution = attribution_of(bundle, numbers, patient_id, bag)
     return replace(said, attention=attention, contributions=contributions, attribution=attribution)
 
 
@@ -127,8 +131,20 @@ def scores_of(
     """Make scores, (n,), of what the models say of n bags, (models, n, K), as `combine` of one."""
     if facts.classes:
         return facts.calibration(logits.mean(axis=0))[:, -1]
+    return facts.calibration(ranks_of(facts, models, logits))
+
+
+def ranks_of(
+    facts: ModelFacts, models: Sequence[int], logits: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Give the number, (n,), that n bags are ranked by, of what the models say, (models, n, K).
+
+    Of classes the rank of the mean logits; else the mean of the models' ranks.
+    """
+    if facts.classes:
+        return facts.head_of(models[0]).rank(logits.mean(axis=0))
     ranks = [facts.head_of(number).rank(x) for number, x in zip(models, logits, strict=True)]
-    return facts.calibration(np.mean(ranks, axis=0))
+    return np.asarray(np.mean(ranks, axis=0))
 
 
 def combine(

@@ -6,10 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.linalg import lsqr
-from torch import Tensor
 
-from cmil.aggregators import BagModel
-from cmil.explanations.subset_logits import Subset, subset_logits
+from cmil.explanations.subset_logits import Subset
 
 # Up to here each instance is left out on its own.
 _SMALL = 64
@@ -19,19 +17,12 @@ _MOST_PARTS = 2000
 _SMALLEST_PART = 16
 _DAMPING = 0.1
 
-Logits = Callable[[Sequence[Subset]], NDArray[np.float64]]
-Rank = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+Said = Callable[[Sequence[Subset]], NDArray[np.float64]]
+"""What is attributed: one number, (S,), of each of S parts of a bag, say its logit."""
 
 
-def the_only_one(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Reduce (n, 1) logits to (n,)."""
-    return logits[:, 0]
-
-
-def attribute(
-    model: BagModel, instances: Tensor, rng: np.random.Generator, rank: Rank = the_only_one
-) -> NDArray[np.float32]:
-    """Attribute a patient's logit to its instances by scoring parts of the bag.
+def attribute(said: Said, size: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Attribute what is said of a patient to its instances, by asking it of parts of the bag.
 
     The unit is that of contributions: how far an instance moved the logit. For a model whose logit
     is a mean over instances, both agree but for a constant.
@@ -49,49 +40,44 @@ def attribute(
 
     Parameters
     ----------
-    instances
-        (N, D)
+    said
+        Says the logit, or what patients are ranked by, of parts.
+    size
+        N, the instances of the bag.
     rng
         Of the parts; a small bag needs none.
-    rank
-        Makes of (n, K) logits the one number, (n,), that is attributed, as the model's head does.
 
     Returns
     -------
     (N,) signed; 0 for a single instance.
     """
-
-    def logits(subsets: Sequence[Subset]) -> NDArray[np.float64]:
-        return rank(subset_logits(model, instances, subsets))
-
-    size = len(instances)
     if size == 1:
         return np.zeros(1, dtype=np.float32)
-    shares = _one_by_one(logits, size) if size <= _SMALL else _by_parts(logits, size, rng)
+    shares = _one_by_one(said, size) if size <= _SMALL else _by_parts(said, size, rng)
     return shares.astype(np.float32)
 
 
-def _one_by_one(logits: Logits, size: int) -> NDArray[np.float64]:
+def _one_by_one(said: Said, size: int) -> NDArray[np.float64]:
     everyone = np.arange(size)
-    without = logits([np.delete(everyone, i) for i in everyone])
-    alone = logits([everyone[i : i + 1] for i in everyone])
-    lost = logits([everyone]) - without
+    without = said([np.delete(everyone, i) for i in everyone])
+    alone = said([everyone[i : i + 1] for i in everyone])
+    lost = said([everyone]) - without
     return np.asarray((lost + (alone - alone.mean()) / size) / 2, dtype=np.float64)
 
 
-def _by_parts(logits: Logits, size: int, rng: np.random.Generator) -> NDArray[np.float64]:
+def _by_parts(said: Said, size: int, rng: np.random.Generator) -> NDArray[np.float64]:
     parts_a_round = min(-(-size // _SMALLEST_PART), _MOST_PARTS // _ROUNDS)
     parts = [
         part
         for _ in range(_ROUNDS)
         for part in np.array_split(rng.permutation(size), parts_a_round)
     ]
-    said = logits(parts)
+    of_parts = said(parts)
     lengths = np.array([len(part) for part in parts])
     # A part's logit is taken for the mean of what its instances say.
     member = csr_array(
         (np.repeat(1 / lengths, lengths), np.concatenate(parts), np.cumsum([0, *lengths])),
         shape=(len(parts), size),
     )
-    evidence = lsqr(member, said - said.mean(), damp=_DAMPING)[0]
+    evidence = lsqr(member, of_parts - of_parts.mean(), damp=_DAMPING)[0]
     return np.asarray(evidence / size, dtype=np.float64)

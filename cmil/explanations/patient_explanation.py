@@ -119,7 +119,7 @@ def _attributions(
 ) -> list[Map]:
     """Attributions by each model; none of a single one, which has nobody to agree with."""
     agreeing = numbers if len(numbers) > 1 else []
-    return [attribution_of(bundle, number, patient_id, bag) for number in agreeing]
+    return [attribution_of(bundle, (number,), patient_id, bag) for number in agreeing]
 
 
 def _against_truth(values: Map, truth: NDArray[np.float64]) -> dict[str, float]:

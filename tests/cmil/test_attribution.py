@@ -1,5 +1,7 @@
 """A map for every model: what it finds, and in what unit."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from torch import Tensor
 
 from cmil.aggregators import Aggregator, BagModel, BagScore, build_aggregator
 from cmil.explanations.attribution import attribute
-from cmil.explanations.subset_logits import subset_logits
+from cmil.explanations.subset_logits import Subset, subset_logits
 from cmil.settings import MilSettings
 
 
@@ -41,8 +43,13 @@ def mean_model(bag: Tensor) -> Aggregator:
     return model.eval().requires_grad_(False)
 
 
-def attributed(model: BagModel, bag: Tensor, seed: int = 0) -> NDArray[np.float32]:
-    return attribute(model, bag, np.random.default_rng(seed))
+def attributed(model: BagModel, bag: Tensor, seed: int = 0, output: int = 0) -> NDArray[np.float32]:
+    """Attribute one of the model's logits."""
+
+    def said(parts: Sequence[Subset]) -> NDArray[np.float64]:
+        return subset_logits(model, bag, parts)[:, output]
+
+    return attribute(said, len(bag), np.random.default_rng(seed))
 
 
 @pytest.mark.parametrize("size", [2, 30, 64])
@@ -77,9 +84,9 @@ def test_instances_that_repeat_each_other_are_not_lost() -> None:
     """Leaving one of them out changes nothing; of several outputs the one that ranks counts."""
     bag = noise(20)
     bag[[3, 11], 0] = 7.0
-    shares = attribute(Best(), bag, np.random.default_rng(0), lambda logits: logits[:, 1])
+    shares = attributed(Best(), bag, output=1)
     assert set(np.argsort(-shares)[:2]) == {3, 11}
-    assert not attribute(Best(), bag, np.random.default_rng(0), lambda logits: logits[:, 0]).any()
+    assert not attributed(Best(), bag, output=0).any()
 
 
 def test_same_seed_same_map_and_single_instance_has_none() -> None:

@@ -266,8 +266,34 @@ def test_maps_follow_what_patients_are_ranked_by(run: Run, task: str, tmp_path: 
     of_last_alone = spearmanr(model.score(rows).contributions[:, -1], lost).statistic
     assert follows > 0.99
     assert of_last_alone < follows
-    attributed = attribution_of(bundle, number, patient, bags.bags[patient])
+    attributed = attribution_of(bundle, (number,), patient, bags.bags[patient])
     assert spearmanr(attributed, lost).statistic > 0.9
+
+
+@pytest.mark.parametrize("task", ["classes", "survival"])
+def test_several_models_attribute_what_they_say_together(
+    run: Run, task: str, tmp_path: Path
+) -> None:
+    """Of classes the rank of their mean logits: the mean of each one's own is another number."""
+    asked = {"task": task, "aggregator": "trans_mil", "folds": 3, "epochs": 8}
+    if task == "survival":
+        asked |= {"endpoint": "OS", "columns": OS, "horizon": 6, "bags_per_step": 27}
+    run(cohort_of(40, classes=3 if task == "classes" else 2), **asked)
+    bundle = read_bundle(tmp_path)
+    rows = torch.tensor(np.random.default_rng(3).normal(1, 3, (6, 3))).float()
+
+    def says(kept: list[int]) -> float:
+        return predict_patient(bundle, "new", PatientBag(rows[kept], {})).logit
+
+    everyone = list(range(6))
+    alone = np.array([says([i]) for i in everyone])
+    without = np.array([says(everyone[:i] + everyone[i + 1 :]) for i in everyone])
+    expected = (says(everyone) - without + (alone - alone.mean()) / 6) / 2
+    found = predict_patient(bundle, "new", PatientBag(rows, {})).attribution
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    if task == "classes":
+        each = [attribution_of(bundle, (n,), "new", PatientBag(rows, {})) for n in range(3)]
+        assert np.abs(np.mean(each, axis=0) - expected).max() > 1e-3
 
 
 def test_endpoint_that_teaches_nothing_is_refused_before_training(run: Run) -> None:
