@@ -31,8 +31,13 @@ QUICK: Mapping[str, Any] = {
     "attention_width": 8,
     "learning_rate": 5e-3,
 }
+# Of which every aggregator searches what it reads.
 SEARCH: Mapping[str, Any] = {
-    "search": {"learning_rate": [5e-3, 5e-4], "dropout": [0.0, 0.5]},
+    "search": {
+        "learning_rate": [5e-3, 5e-4],
+        "dropout": [0.0, 0.5],
+        "histogram": [{"classifier": "logistic_regression"}, {"classifier": "naive_bayes"}],
+    },
     "search_folds": 2,
 }
 

@@ -46,6 +46,24 @@ AggregatorName = Literal[
 # Trained with a loss on instances, which a survival time has none of.
 NEED_CLASSES = ("clam_sb", "clam_mb", "dsmil")
 
+_READ_BY_MEMBERS = ("histogram", "instances_per_bag")
+_READ_BY = {
+    "histogram": MEMBERS,
+    "top_k": ("top_k",),
+    "instance_loss_weight": NEED_CLASSES,
+    "attention_width": (
+        *("attention", "gated_attention", "additive_attention"),
+        *NEED_CLASSES,
+    ),
+}
+
+
+def reads(aggregator: str, setting: str) -> bool:
+    """Whether a setting that can be searched changes anything about an aggregator."""
+    if aggregator in MEMBERS:
+        return setting in _READ_BY_MEMBERS
+    return aggregator in _READ_BY.get(setting, (aggregator,))
+
 
 class MilSettings(BaseModel):
     """The `[mil]` table of a study."""
@@ -217,6 +235,11 @@ class MilSettings(BaseModel):
         except ValidationError as error:
             said = error.errors()[0]["msg"].removeprefix("Value error, ")
             raise ValueError(f"search.{name}: {value!r}: {said}") from error
+
+    @property
+    def searched(self) -> Mapping[str, tuple[Any, ...]]:
+        """What of `search` the aggregator reads; all values of the rest are the same to it."""
+        return {k: values for k, values in self.search.items() if reads(self.aggregator, k)}
 
     def at(self, point: Mapping[str, Any]) -> "MilSettings":
         """Give the settings of one point of the search."""

@@ -256,7 +256,7 @@ def train_model(
                 state = f"loss {event.loss:.3f}, {event.discrimination:.3f} of pairs in order"
             advance(event.steps, note=f"fold {event.fold + 1}, {state}")
 
-        files = [FACTS, WEIGHTS, CARD, CURVES, *([SEARCH] if settings.mil.search else [])]
+        files = [FACTS, WEIGHTS, CARD, CURVES, *([SEARCH] if settings.mil.searched else [])]
         with stage.recorded(lambda: [study.model / name for name in files]):
             bundle = train(
                 cohort,

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from cmil.explanations.settings import ExplanationSettings
 from cmil.nearest_name import nearest_name
-from cmil.settings import MilSettings
+from cmil.settings import MilSettings, reads
 from cmil.validation.settings import ValidationSettings
 from cohorts.errors import SettingsError
 from cohorts.settings import CohortSettings
@@ -95,10 +95,26 @@ def read_study_settings(
     if max_patches:
         extraction["max_patches"] = max_patches
     try:
-        return StudySettings.model_validate(content)
+        settings = StudySettings.model_validate(content)
     except ValidationError as error:
         lines = [_explain(path, problem) for problem in error.errors()]
         raise SettingsError("\n".join(lines)) from error
+    _refuse_idle_search(path, settings.mil)
+    return settings
+
+
+def _refuse_idle_search(path: Path, mil: MilSettings) -> None:
+    """Refuse a search over what no aggregator of the study reads.
+
+    No part of the settings themselves: those of a lock do not say what was compared.
+    """
+    names = (mil.aggregator, *mil.compare)
+    for setting in mil.search:
+        if not any(reads(name, setting) for name in names):
+            raise SettingsError(
+                f"{path.name}: mil.search.{setting} changes nothing about {' or '.join(names)}; "
+                "leave it out"
+            )
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

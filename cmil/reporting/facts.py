@@ -126,7 +126,7 @@ def _facts_of_images(study: StudyFiles) -> dict[str, str]:
 def _facts_of_model(study: StudyFiles) -> dict[str, str]:
     facts, mil = study.bundle.facts, study.bundle.facts.mil
     held_out = "a centre" if mil.hold_out == "centres" else "a fold of patients"
-    searched = "; ".join(f"{name}: {values}" for name, values in mil.search.items())
+    searched = "; ".join(f"{name}: {values}" for name, values in mil.searched.items())
     balance = {
         "loss": "Classes are weighted in the loss by their inverse frequency",
         "sampling": "Classes are sampled equally often",

@@ -139,7 +139,7 @@ def train(  # noqa: PLR0913  # what is learnt, and three that only say how
         classes=cohort.classes,
         endpoint=endpoint if settings.task == "survival" else None,
         time_bins=tuple(head.ends for head in heads if isinstance(head, DiscreteHazard)),
-        searched=tuple(searched) if settings.search else (),
+        searched=tuple(searched) if settings.searched else (),
         centres=sorted(cohort.patients["centre"].unique()),
         calibration=frozen.calibration,
         threshold=frozen.threshold,
@@ -151,7 +151,7 @@ def train(  # noqa: PLR0913  # what is learnt, and three that only say how
     ).sealed()
     bundle = ModelBundle(models, facts)
     write_text(folder / CURVES, curve_table(results).to_csv(index=False))
-    if settings.search:
+    if settings.searched:
         tables = [table.assign(model=number) for number, table in enumerate(searches)]
         write_text(folder / SEARCH, pd.concat(tables).to_csv(index=False))
     write_model_card(bundle, folder)

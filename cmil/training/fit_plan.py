@@ -73,7 +73,7 @@ def planned_epochs(settings: MilSettings, models: int) -> int:
     """Count the epochs of all fits, those of the search included."""
     searching = sum(int(point.get("epochs", settings.epochs)) for point in grid_points(settings))
     return models * (
-        settings.epochs + (settings.search_folds * searching if settings.search else 0)
+        settings.epochs + (settings.search_folds * searching if settings.searched else 0)
     )
 
 
@@ -115,7 +115,7 @@ def inner_fits(
         If these are too few of a class.
     """
     settings = outer.settings
-    if not settings.search:
+    if not settings.searched:
         return [[]]
     columns = ["label"] if outer.truth.ndim == 1 else ["time", "event"]
     truth = pd.DataFrame(

@@ -14,11 +14,14 @@ SEARCH = "search.csv"
 
 
 def grid_points(settings: MilSettings) -> list[Mapping[str, Any]]:
-    """Every combination of the values searched, in the order they are named; else one, empty."""
-    names = list(settings.search)
+    """Every combination of the values searched, in the order they are named; else one, empty.
+
+    Of settings that the aggregator reads.
+    """
+    names = list(settings.searched)
     return [
         dict(zip(names, values, strict=True))
-        for values in itertools.product(*settings.search.values())
+        for values in itertools.product(*settings.searched.values())
     ]
 
 

@@ -15,7 +15,7 @@ from cmil.aggregators import (
     nystrom_attention,
 )
 from cmil.aggregators.noisy_or import noisy_or
-from cmil.settings import MilSettings
+from cmil.settings import MilSettings, reads
 from cmil.training.fitting import padded
 from cohorts.errors import DataError
 
@@ -525,3 +525,13 @@ def test_large_embeddings_whose_spread_is_finite_are_standardised() -> None:
     standardise = Standardiser(1)
     standardise.fit([bag])
     torch.testing.assert_close(standardise(bag), torch.tensor([[1.0], [-1.0]]))
+
+
+def test_a_setting_is_read_where_it_changes_the_model(name: str, bags: list[Tensor]) -> None:
+    for setting, value in {"hidden": 12, "attention_width": 4, "top_k": 3}.items():
+        one, other = built(name, bags), built(name, bags, **{setting: value})
+        states = [{k: x.shape for k, x in model.state_dict().items()} for model in (one, other)]
+        changed = states[0] != states[1] or any(
+            not torch.equal(alone(one, bag).logits, alone(other, bag).logits) for bag in bags
+        )
+        assert changed == reads(name, setting), setting

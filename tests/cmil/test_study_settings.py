@@ -201,6 +201,15 @@ def test_value_of_a_search_or_a_share_is_explained_in_one_line(
     assert refusal(read, f"{LEAST}[mil]\n{mil}\n") == [f"study.toml: {said}"]
 
 
+def test_search_over_what_no_aggregator_reads_is_refused(read: Read) -> None:
+    idle = "[mil]\naggregator = 'codebook'\nsearch.dropout = [0.0, 0.5]\n"
+    (line,) = refusal(read, LEAST + idle)
+    assert line == "study.toml: mil.search.dropout changes nothing about codebook; leave it out"
+    beside = read(LEAST + idle.replace("search", "compare = ['mean']\nsearch", 1)).mil
+    assert beside.search and not beside.searched
+    assert beside.model_copy(update={"aggregator": "mean"}).searched == {"dropout": (0.0, 0.5)}
+
+
 def test_setting_that_cannot_be_searched_has_no_other_meant(read: Read) -> None:
     (line,) = refusal(read, LEAST + "[mil.search]\nfolds = [3, 5]\n")
     assert "search.folds is not a setting that can be searched; those that can are epochs," in line
@@ -226,7 +235,8 @@ def test_misspelt_value_names_the_nearest_permitted_one(read: Read, text: str, s
 
 @pytest.mark.parametrize("top_k", [1, 7, 0.25])
 def test_top_k_is_a_number_or_a_share(read: Read, top_k: float) -> None:
-    read_k = read(f"{LEAST}[mil]\ntop_k = {top_k}\nsearch.top_k = [3, 0.5]\n").mil.top_k
+    of_top_k = f"[mil]\naggregator = 'top_k'\ntop_k = {top_k}\nsearch.top_k = [3, 0.5]\n"
+    read_k = read(f"{LEAST}{of_top_k}").mil.top_k
     assert (read_k, type(read_k)) == (top_k, type(top_k))
 
 
