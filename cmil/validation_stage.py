@@ -274,4 +274,7 @@ def _readers(study: Study, predictions: pd.DataFrame) -> "ReaderTables":
     from cmil.readers.ratings import read_ratings
 
     path = study.settings.validation.ratings
-    return compare_with_readers(predictions, read_ratings(path)) if path else ReaderTables()
+    if not path:
+        return ReaderTables()
+    seed = np.random.SeedSequence(study.settings.seed)
+    return compare_with_readers(predictions, read_ratings(path), seed)

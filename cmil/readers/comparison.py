@@ -4,18 +4,23 @@ import math
 from collections.abc import Collection
 from dataclasses import dataclass, fields
 
+import numpy as np
 import pandas as pd
 
 from cmil.readers.agreement import agreement_table
 from cmil.readers.multireader_auc import model_against_readers
 from cmil.readers.paired_decisions import against_readers
 from cmil.readers.ratings import Readings, readings_of
-from cmil.validation import cohorts_of
-from cmil.validation.auc_difference import auc_difference
-from cmil.validation.discrimination import auc_delong
+from cmil.validation import cohort_auc, cohort_auc_difference, cohorts_of
+from cmil.validation.discrimination import FEW, FEWEST, too_few
 from cohorts.errors import DataError
 
-_FEWEST = 2
+_PAIRED = "DeLong, paired"
+_SWAPPED = "MOVER of both AUCs; ranks swapped between the two"
+_AUC_COLUMNS = (
+    *("reader", "model", "reader_value", "difference", "ci_low", "ci_high", "p"),
+    *("method", "note"),
+)
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,9 @@ class ReaderTables:
     auc: pd.DataFrame | None = None
 
 
-def compare_with_readers(predictions: pd.DataFrame, ratings: pd.DataFrame) -> ReaderTables:
+def compare_with_readers(
+    predictions: pd.DataFrame, ratings: pd.DataFrame, seed: np.random.SeedSequence
+) -> ReaderTables:
     """Compare the frozen decision and score with readers, in the patients that were read.
 
     Parameters
@@ -46,6 +53,8 @@ def compare_with_readers(predictions: pd.DataFrame, ratings: pd.DataFrame) -> Re
         `patient_id, centre, split, score_kind, score, decision, label`.
     ratings
         As `cmil.readers.ratings.read_ratings` gives it.
+    seed
+        Of the study; the AUCs of few patients need draws.
 
     Raises
     ------
@@ -56,7 +65,9 @@ def compare_with_readers(predictions: pd.DataFrame, ratings: pd.DataFrame) -> Re
     refuse_unknown_patients(ratings, set(predictions["patient_id"]))
     read = predictions[predictions["patient_id"].isin(ratings["patient_id"])]
     of_cohorts = [
-        _of_cohort(patients, ratings[ratings["patient_id"].isin(patients["patient_id"])], cohort)
+        _of_cohort(
+            patients, ratings[ratings["patient_id"].isin(patients["patient_id"])], cohort, seed
+        )
         for cohort, patients in cohorts_of(read)
     ]
     joined = {}
@@ -84,7 +95,9 @@ def refuse_unknown_patients(ratings: pd.DataFrame, patients: Collection[str]) ->
         )
 
 
-def _of_cohort(patients: pd.DataFrame, ratings: pd.DataFrame, cohort: str) -> ReaderTables:
+def _of_cohort(
+    patients: pd.DataFrame, ratings: pd.DataFrame, cohort: str, seed: np.random.SeedSequence
+) -> ReaderTables:
     from cmil.readers.figures import reader_points
 
     names, labels = list(patients["patient_id"]), patients["label"]
@@ -95,7 +108,7 @@ def _of_cohort(patients: pd.DataFrame, ratings: pd.DataFrame, cohort: str) -> Re
         differences = _of(cohort, against_readers(patients["decision"], readings, labels))
         points = _of(cohort, reader_points(readings, labels))
     if "rating" in ratings:
-        auc = _of(cohort, _aucs(patients, readings_of(ratings, names, "rating")))
+        auc = _of(cohort, _aucs(patients, readings_of(ratings, names, "rating"), seed))
     return ReaderTables(agreement, differences, points, auc)
 
 
@@ -104,24 +117,24 @@ def _of(cohort: str, table: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def _aucs(patients: pd.DataFrame, readings: Readings) -> pd.DataFrame:
+def _aucs(patients: pd.DataFrame, readings: Readings, seed: np.random.SeedSequence) -> pd.DataFrame:
     scores, labels = patients["score"].to_numpy(), patients["label"].to_numpy()
-    columns = ["reader", "model", "reader_value", "difference", "ci_low", "ci_high", "p"]
-    columns += ["method", "note"]
-    if min(labels.sum(), len(labels) - labels.sum()) < _FEWEST:
-        nothing = [math.nan] * 6
-        note = f"fewer than {_FEWEST} patients of a label: not estimable"
-        rows = [[name, *nothing, "DeLong, paired", note] for name in readings.readers]
-        return pd.DataFrame(rows, columns=columns)
-    rows = []
+    fewest = int(min(labels.sum(), len(labels) - labels.sum()))
+    if fewest < FEWEST:
+        rows = [[name, *[math.nan] * 6, _PAIRED, too_few(fewest)] for name in readings.readers]
+        return pd.DataFrame(rows, columns=list(_AUC_COLUMNS))
+    method = _PAIRED if fewest >= FEW else _SWAPPED
+    ours, rows = cohort_auc(patients, seed), []
     for name, rated in zip(readings.readers, readings.values, strict=True):
-        found = auc_difference(scores, rated, labels)
-        model = auc_delong(scores, labels).value
+        theirs = cohort_auc(patients.assign(score=rated), seed)
+        found = cohort_auc_difference((ours, theirs), (scores, rated), labels, seed)
         limits = [found.value, found.ci_low, found.ci_high, found.p]
-        rows.append([name, model, model - found.value, *limits, "DeLong, paired", ""])
+        rows.append([name, ours.value, theirs.value, *limits, method, ""])
     if len(readings.readers) > 1:
         all_of = model_against_readers(scores, readings.values, labels)
         limits = [all_of.difference, all_of.ci_low, all_of.ci_high, all_of.p]
         means = [all_of.model, all_of.readers_mean]
-        rows.append(["mean of readers", *means, *limits, all_of.method, ""])
-    return pd.DataFrame(rows, columns=columns)
+        doubt = f"{fewest} patients of a label, fewer than {FEW}: interval may be too short"
+        note = doubt if fewest < FEW else ""
+        rows.append(["mean of readers", *means, *limits, all_of.method, note])
+    return pd.DataFrame(rows, columns=list(_AUC_COLUMNS))

@@ -5,9 +5,12 @@ import pandas as pd
 import pytest
 
 from cmil.readers.comparison import compare_with_readers
+from cmil.validation import cohort_auc, cohort_auc_difference
 from cmil.validation.auc_difference import auc_difference
 from cohorts.errors import DataError
 from cohorts.strata import POOLED
+
+SEED = np.random.SeedSequence(0)
 
 
 @pytest.fixture
@@ -38,28 +41,45 @@ def ratings_of(predictions: pd.DataFrame, **readers: np.ndarray) -> pd.DataFrame
 def test_cohorts_that_were_read_are_compared(predictions: pd.DataFrame) -> None:
     drawn = np.random.default_rng(4).uniform(0, 1, (2, 15))
     ratings = ratings_of(predictions, A=drawn[0], B=drawn[1])
-    found = compare_with_readers(predictions, ratings)
+    found = compare_with_readers(predictions, ratings, SEED)
     assert list(found.points["cohort"].unique()) == ["Bern", "Ulm", POOLED]
     auc = found.auc.set_index(["cohort", "reader"])
     bern = predictions.iloc[:12]
-    own = auc_difference(bern["score"], drawn[0][:12], bern["label"])
+    read = bern.assign(score=drawn[0][:12])
+    aucs = cohort_auc(bern, SEED), cohort_auc(read, SEED)
+    own = cohort_auc_difference(aucs, (bern["score"], read["score"]), bern["label"], SEED)
     assert auc.loc[("Bern", "A"), "difference"] == pytest.approx(own.value)
     assert auc.loc[("Bern", "A"), "ci_low"] == pytest.approx(own.ci_low)
+    assert "swapped" in auc.loc[("Bern", "A"), "method"]  # six patients of a label
+    assert auc.loc[("Bern", "mean of readers"), "note"].startswith("6 patients of a label")
     mean = auc.loc[("Bern", "mean of readers")]
     assert mean["reader_value"] == pytest.approx(
         auc.loc[[("Bern", "A"), ("Bern", "B")], "reader_value"].mean()
     )
     assert auc.loc["Ulm", "difference"].isna().all()
     assert auc.loc["Ulm", "note"].str.contains("not estimable").all()
-    only = compare_with_readers(predictions, ratings[ratings["patient_id"] < "P12"])
+    only = compare_with_readers(predictions, ratings[ratings["patient_id"] < "P12"], SEED)
     assert list(only.agreement["cohort"].unique()) == ["Bern"]
+
+
+def test_enough_patients_are_compared_by_delong(predictions: pd.DataFrame) -> None:
+    many = pd.concat(
+        [predictions.iloc[:12].assign(patient_id=lambda t, n=n: t["patient_id"] + n) for n in "ab"],
+        ignore_index=True,
+    )
+    many["score"] += np.random.default_rng(6).normal(0, 0.05, 24).clip(-0.1, 0.1)
+    drawn = np.random.default_rng(5).uniform(0, 1, 24)
+    found = compare_with_readers(many, ratings_of(many, A=drawn), SEED).auc.iloc[0]
+    own = auc_difference(many["score"], drawn, many["label"])
+    assert (found["ci_low"], found["p"]) == pytest.approx((own.ci_low, own.p))
+    assert found["method"] == "DeLong, paired"
 
 
 def test_only_what_was_said_is_compared(predictions: pd.DataFrame) -> None:
     ratings = ratings_of(predictions, A=predictions["score"].to_numpy())
-    found = compare_with_readers(predictions, ratings.drop(columns="rating"))
+    found = compare_with_readers(predictions, ratings.drop(columns="rating"), SEED)
     assert found.auc is None and found.differences is not None
-    found = compare_with_readers(predictions, ratings.drop(columns="decision"))
+    found = compare_with_readers(predictions, ratings.drop(columns="decision"), SEED)
     assert found.points is None and list(found.auc["reader"].unique()) == ["A"]
     assert (found.auc["difference"].dropna() == 0).all()
 
@@ -68,6 +88,6 @@ def test_readers_who_left_out_somebody_are_refused(predictions: pd.DataFrame) ->
     drawn = np.random.default_rng(4).uniform(0, 1, (2, 15))
     ratings = ratings_of(predictions, A=drawn[0], B=drawn[1])
     with pytest.raises(DataError, match='reader "A" has no decision of patient "P00"'):
-        compare_with_readers(predictions, ratings.iloc[1:])
+        compare_with_readers(predictions, ratings.iloc[1:], SEED)
     with pytest.raises(DataError, match='reader "A" has read patient "P14", who has no score'):
-        compare_with_readers(predictions.iloc[:-1], ratings)
+        compare_with_readers(predictions.iloc[:-1], ratings, SEED)
