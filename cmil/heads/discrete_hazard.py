@@ -48,14 +48,14 @@ class DiscreteHazard(Head):
         """
         times = truth[truth[:, 1] == 1, 0]
         different = len(np.unique(times))
-        shares = np.arange(1, bins + 1) / bins
-        # Quantiles lie between times, too: more of them than times would hold no event each.
-        ends = np.unique(np.quantile(times, shares)) if different >= bins else times[:0]
-        if len(ends) < bins:
+        if different < bins:
             raise DataError(
                 f"the events of {len(truth)} training patients lie at {different} different "
                 f"times, too few for {bins} intervals; set time_bins to less"
             )
+        ends = np.quantile(times, np.arange(1, bins + 1) / bins)
+        if len(np.unique(np.searchsorted(ends, times))) < bins:  # many at one time
+            ends = _ends_at_times(times, bins)
         return cls(tuple(ends.tolist()), horizon)
 
     @property
@@ -105,3 +105,15 @@ class DiscreteHazard(Head):
     def discrimination(self, logits: NDArray[np.float64], truth: NDArray[np.float64]) -> float:
         """Give Harrell's concordance of the hazard by the horizon."""
         return concordance(self.rank(logits), truth[:, 0], truth[:, 1]).value
+
+
+def _ends_at_times(times: NDArray[np.float64], bins: int) -> NDArray[np.float64]:
+    """Cut behind times, so that each of `bins` intervals holds one, and about as many events."""
+    values, counts = np.unique(times, return_counts=True)
+    until, ends, first = counts.cumsum(), [], 0
+    for number in range(1, bins):
+        last = len(values) - (bins - number)  # each interval after this one needs a time
+        place = first + int(np.argmin(np.abs(until[first:last] - number / bins * len(times))))
+        ends.append(values[place])
+        first = place + 1
+    return np.array([*ends, values[-1]])

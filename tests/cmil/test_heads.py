@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
 from lifelines.datasets import load_rossi
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
@@ -94,6 +96,25 @@ def test_time_bins_hold_equally_many_training_events() -> None:
         DiscreteHazard.fit(np.array([[1.0, 1], [2, 1], [2, 1]]), bins=4, horizon=1)
     with pytest.raises(DataError, match="12 different times, too few for 13 intervals"):
         DiscreteHazard.fit(truth, bins=13, horizon=5)
+
+
+@given(st.lists(st.integers(1, 9), min_size=2, max_size=40), st.integers(2, 9))
+def test_every_interval_holds_an_event_however_many_fall_on_one_day(
+    months: list[int], bins: int
+) -> None:
+    assume(len(set(months)) >= bins)
+    times = np.array(months, dtype=float)
+    truth = np.column_stack([np.append(times, 50.0), np.append(np.ones(len(times)), 0)])
+    ends = np.array(DiscreteHazard.fit(truth, bins=bins, horizon=5.0).ends)
+    held = np.bincount(np.searchsorted(ends, times), minlength=bins)
+    assert len(ends) == len(held) == bins
+    assert (held > 0).all() and ends[-1] == times.max()
+
+
+def test_intervals_end_at_times_that_share_the_events_evenly() -> None:
+    times = np.repeat([1.0, 2, 3, 4, 5], [14, 1, 2, 1, 2])
+    truth = np.column_stack([times, np.ones(20)])
+    assert DiscreteHazard.fit(truth, bins=3, horizon=5.0).ends == (1.0, 2.0, 5.0)
 
 
 def test_classes_weigh_the_same_whatever_their_number() -> None:
