@@ -5,12 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.special import expit, logit
 from scipy.stats import norm
 
 
 @dataclass(frozen=True)
 class Concordance:
-    """Harrell's C with its 95% interval, cut at 0 and 1; all NaN where no pair is comparable."""
+    """Harrell's C with its 95% interval; all NaN where no pair is comparable."""
 
     value: float
     ci_low: float
@@ -23,7 +24,8 @@ def concordance(risk: ArrayLike, time: ArrayLike, event: ArrayLike) -> Concordan
     Harrell et al. 1996 (Stat Med 15:361): a pair is comparable if the shorter time ends with the
     event, or if at one time one has the event and the other is censored; equal risks count one
     half. The variance is the infinitesimal jackknife's. Equals R's
-    `survival::concordance(Surv(time, event) ~ risk, reverse = TRUE)`.
+    `survival::concordance(Surv(time, event) ~ risk, reverse = TRUE)`. Limits are normal on the
+    logit scale, as those of `survival.harrell_c`; 0 and 1 have no logit, and limits without width.
 
     Parameters
     ----------
@@ -44,5 +46,7 @@ def concordance(risk: ArrayLike, time: ArrayLike, event: ArrayLike) -> Concordan
     of_patient = right.sum(axis=0) + right.sum(axis=1)
     all_of_patient = comparable.sum(axis=0) + comparable.sum(axis=1)
     influence = (of_patient - value * all_of_patient) / pairs
-    half = float(norm.ppf(0.975) * np.sqrt(np.sum(influence**2)))
-    return Concordance(value, max(value - half, 0.0), min(value + half, 1.0))
+    if not 0 < value < 1:
+        return Concordance(value, value, value)
+    half = norm.ppf(0.975) * np.sqrt(np.sum(influence**2)) / (value * (1 - value))
+    return Concordance(value, *(float(expit(logit(value) + d)) for d in (-half, half)))

@@ -278,7 +278,11 @@ def read_predictions(path: Path) -> pd.DataFrame:
     """
     if not path.exists():
         raise DataError(f'predictions "{path}" do not exist; run cmil predict')
-    texts = ("patient_id", "centre", "split", "score_kind", "model_digest")
+    # Classes, too, may be called "1", "2" and "3".
+    texts = (
+        *("patient_id", "centre", "split", "score_kind", "model_digest"),
+        *("class", "predicted_class"),
+    )
     # Only an empty field is missing: a centre may well be called "NA".
     table = pd.read_csv(
         path,

@@ -109,5 +109,8 @@ def _endpoint_line(cohort: str, rows: pd.DataFrame) -> EndpointLine:
 
 def _notes(rows: pd.DataFrame) -> Sequence[str]:
     noted = rows[rows["note"] != ""].to_dict("records")
-    said = [f'class "{r["class"]}": {r["note"]}' if "class" in r else str(r["note"]) for r in noted]
-    return list(dict.fromkeys(said))
+    said: dict[str, list[str]] = {}
+    for row in noted:
+        whose = f'class "{row["class"]}": ' if "class" in row else ""
+        said.setdefault(f"{whose}{row['note']}", []).append(row["measure"].replace("_", " "))
+    return [f"{note} ({', '.join(measures)})" for note, measures in said.items()]

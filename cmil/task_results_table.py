@@ -41,10 +41,13 @@ def task_performance_table(performance: pd.DataFrame) -> str:
             _measured(performance[together], ["cohort"], "patients", _OF_ALL_CLASSES),
         ]
     else:
-        parts = [_measured(performance, ["cohort"], "events", _OF_ENDPOINT)]
+        parts = [_measured(performance, ["cohort"], "events", _OF_ENDPOINT)]  # of the whole time
     noted = performance[performance["note"] != ""].to_dict("records")
     whose = [", ".join(row[name] for name in ("cohort", "class") if name in row) for row in noted]
-    notes = dict.fromkeys(f"{who}: {row['note']}" for who, row in zip(whose, noted, strict=True))
+    said: dict[str, list[str]] = {}
+    for who, row in zip(whose, noted, strict=True):
+        said.setdefault(f"{who}: {row['note']}", []).append(row["measure"])
+    notes = [f"{note} ({', '.join(measures)})" for note, measures in said.items()]
     return "\n".join(["\n\n".join(parts), *notes])
 
 

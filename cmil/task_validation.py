@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from cmil.progress import say
-from cmil.study import Study
+from cmil.study import Study, refuse_other_task
 from cmil.validation_results import (
     CLASS_SCORES,
     CLASSES,
@@ -53,6 +53,8 @@ def validate_task(study: Study) -> TaskValidation:
     ------
     DataError
         If the scores are of another model, or nobody has both a score and an outcome.
+    SettingsError
+        If readers' ratings are given, which are compared with decisions on a label.
     FileFormatError
         If the bundle is missing or damaged, or a locked file was changed.
     """
@@ -62,6 +64,7 @@ def validate_task(study: Study) -> TaskValidation:
     from cmil.protocol.lock import LOCK, verify_lock
     from cmil.protocol.own_opening import log_own_opening
 
+    refuse_label_questions(study)
     predictions = read_predictions(study.predictions)
     bundle = read_bundle(study.model)
     lock = verify_lock(study.model) if (study.model / LOCK).exists() else None
@@ -70,9 +73,11 @@ def validate_task(study: Study) -> TaskValidation:
         raise DataError(
             f'"{study.predictions}" is of another model than "{study.model}"; run cmil predict'
         )
-    cohort = study.cohort.restricted_to(predictions["patient_id"])
+    cohort = study.manifest.restricted_to(predictions["patient_id"])
     outcomes = outcomes_of(cohort.patients, bundle.facts)
-    _refuse_or_say_unknown(predictions, outcomes)
+    unknown = without_outcome(study, predictions)
+    if unknown:
+        say(f"validate: no time or event, left out: {', '.join(unknown)}")
     log_own_opening(study, predictions, lock.digest if lock else "")
     inputs = {
         "model": bundle.digest,
@@ -93,6 +98,22 @@ def validate_task(study: Study) -> TaskValidation:
     return read_task_validation(folder)
 
 
+def refuse_label_questions(study: Study) -> None:
+    """Refuse ratings, and say which questions of `[validation]` are of a binary label only.
+
+    Raises
+    ------
+    SettingsError
+        If readers' ratings are given.
+    """
+    asked = study.settings.validation
+    if asked.ratings:
+        refuse_other_task(study.settings.mil.task, "validate with ratings of readers")
+    idle = [name for name in ("subgroups", "comparator") if getattr(asked, name)]
+    if idle:
+        say(f"validate: [validation] {' and '.join(idle)} are of a binary label, and not asked")
+
+
 def told_and_known(
     predictions: pd.DataFrame, outcomes: pd.DataFrame, facts: "ModelFacts"
 ) -> pd.DataFrame:
@@ -111,6 +132,11 @@ def told_and_known(
     -------
     DataFrame
         As `class_performance` or `endpoint_performance` takes it.
+
+    Raises
+    ------
+    DataError
+        If the predictions lack a class, or somebody is called what is none.
     """
     from cmil.comparison.comparable_scores import scores_of
 
@@ -121,6 +147,9 @@ def told_and_known(
     probabilities = [f"score_{name}" for name in facts.classes]
     ranked = ranked.rename(columns={f"score_{name}": f"rank_{name}" for name in facts.classes})
     said = pd.Categorical(told["predicted_class"], categories=list(facts.classes)).codes
+    if (said < 0).any():
+        called = told["predicted_class"][said < 0].iloc[0]
+        raise DataError(f'"{called}" is no class of the model; run cmil predict')
     return pd.concat([ranked.assign(said=said), told[probabilities]], axis=1)
 
 
@@ -155,18 +184,29 @@ def _tables(scores: pd.DataFrame, facts: "ModelFacts", seed: int) -> Mapping[str
     }
 
 
-def _refuse_or_say_unknown(predictions: pd.DataFrame, outcomes: pd.DataFrame) -> None:
-    unknown = predictions["patient_id"][~predictions["patient_id"].isin(outcomes.index)]
+def without_outcome(study: Study, predictions: pd.DataFrame) -> list[str]:
+    """Give the patients with a score of whom it is not known what was learnt.
+
+    Raises
+    ------
+    DataError
+        If it is known of nobody.
+    """
+    from cmil.bundle import read_bundle
+    from cmil.comparison.comparable_scores import outcomes_of
+
+    patients = study.manifest.restricted_to(predictions["patient_id"]).patients
+    outcomes = outcomes_of(patients, read_bundle(study.model).facts)
+    unknown = [name for name in predictions["patient_id"] if name not in outcomes.index]
     if len(unknown) == len(predictions):
         raise DataError("of no patient with a score it is known what was learnt")
-    if len(unknown):
-        say(f"validate: no time or event, left out: {', '.join(unknown)}")
+    return unknown
 
 
 def _read(path: Path) -> pd.DataFrame:
     if not path.exists():
         raise FileFormatError(f'"{path}" does not exist; run cmil validate')
-    # Only an empty field is missing, and in words it is no word: a class may be called "NA".
+    # Only an empty field is missing, and in words it is no word: a centre may be called "NA".
     return pd.read_csv(
         path,
         converters=dict.fromkeys(_WORDS, str),

@@ -14,11 +14,10 @@ import pandas as pd
 
 from cohorts.errors import ManifestError
 from cohorts.files import digest_of
-from cohorts.settings import CohortSettings
+from cohorts.settings import MISSING, CohortSettings
 
 REQUIRED_COLUMNS = ("patient_id", "slide_id", "path", "centre")
 SPLITS = ("development", "external")
-MISSING = frozenset({"", "na", "n/a", "nan", "null"})
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp"})
 # A coarser image than 20 um or a finer one than 0.01 um per pixel is a slip of the decimal point.
 MPP_RANGE = (0.01, 20.0)

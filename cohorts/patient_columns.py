@@ -6,7 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from cohorts.errors import ManifestError
-from cohorts.manifest import MISSING, read_rows
+from cohorts.manifest import read_rows
+from cohorts.settings import MISSING
 
 
 def read_patient_columns(manifest: Path, columns: Sequence[str]) -> pd.DataFrame:

@@ -7,6 +7,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from cohorts.endpoints import Endpoint
 from cohorts.strata import ALL_CLASSES
 
+# What stands in a manifest where nothing is known, in small letters.
+MISSING = frozenset({"", "na", "n/a", "nan", "null"})
+
 # Of a table of predictions; a class has the column "score_<class>".
 _TAKEN = ("kind", "sd")
 
@@ -40,4 +43,10 @@ class CohortSettings(BaseModel):
             )
         if ALL_CLASSES in classes:
             raise ValueError(f'"{ALL_CLASSES}" is what tables call all of them; name it otherwise')
+        missing = [name for name in classes if name.lower() in MISSING]
+        if missing:
+            raise ValueError(
+                f'class "{missing[0]}" means in a manifest that nothing is known; give it another '
+                "name"
+            )
         return classes

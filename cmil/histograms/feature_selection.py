@@ -95,8 +95,14 @@ def lasso(
     # C of scikit-learn is the inverse of the penalty.
     path = l1_min_c(features, labels, loss="log") * np.geomspace(1.2, 300, _PENALTIES)
     models = [
+        # A dozen patients may take more than the hundred steps that are usual.
         LogisticRegression(
-            C=c, l1_ratio=1, solver="liblinear", class_weight="balanced", random_state=0
+            C=c,
+            l1_ratio=1,
+            solver="liblinear",
+            class_weight="balanced",
+            random_state=0,
+            max_iter=10_000,
         )
         for c in path
     ]

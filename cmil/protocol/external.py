@@ -133,6 +133,9 @@ def refuse_unfit_scores(lock: Lock, scores: pd.DataFrame) -> None:
         raise DataError("no external patient has a score; predict at least one")
     own = {lock.model_digest, lock.travelling_model_digest}
     score = scores["score"].to_numpy(dtype=float)
+    given, hint = "logit", " (cmil recalibrate reports what that would do)"
+    if lock.settings["mil"]["task"] != "binary":
+        given, hint = "logit, or another class than the most probable", ""
     checks: Sequence[tuple[Any, str]] = (
         (
             (scores["split"] == "external") & (scores["score_kind"] == "external"),
@@ -142,8 +145,8 @@ def refuse_unfit_scores(lock: Lock, scores: pd.DataFrame) -> None:
         (scores["model_digest"].isin(own), "was scored by another model than the locked one"),
         (
             _are_calibrated(lock, scores),
-            "has a score that the locked calibration does not give for its logit; scores are not "
-            "calibrated anew (cmil recalibrate reports what that would do)",
+            f"has a score that the locked calibration does not give for its {given}; scores are "
+            f"not calibrated anew{hint}",
         ),
         (
             scores["decision"] == (score >= lock.threshold),
@@ -169,9 +172,10 @@ def _are_calibrated(lock: Lock, scores: pd.DataFrame) -> NDArray[np.bool_]:
     absent = [name for name in (*columns, "class", "predicted_class") if name not in scores]
     if absent:
         raise DataError(f'the scores have no column "{absent[0]}"; run cmil predict')
-    probable = scores[columns].to_numpy(dtype=float)
+    probable = scores[columns].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float)
     before = lock.calibration.undone(probable)
-    log_odds = np.log(before[:, -1]) - np.log(before[:, :-1].sum(axis=1))
+    with np.errstate(divide="ignore"):  # of a class that is certain
+        log_odds = np.log(before[:, -1]) - np.log(before[:, :-1].sum(axis=1))
     called = scores["predicted_class"].to_numpy()
     within = np.abs(log_odds - logit) <= _LOGIT_TOLERANCE * np.maximum(1, np.abs(logit))
     same = np.abs(score - probable[:, -1]) <= _SCORE_TOLERANCE
@@ -195,7 +199,9 @@ def refuse_other_cohort(scores: pd.DataFrame, cohort: Cohort) -> None:
     _refuse_first(scores, checks)
     if cohort.classes:
         known = patients["label"].map(dict(enumerate(cohort.classes))).to_numpy()
-        _refuse_first(scores, [(known == scores["class"].to_numpy(), "is of another class")])
+        last = patients["label"].to_numpy() == len(cohort.classes) - 1
+        same = (known == scores["class"].to_numpy()) & (last == (scores["label"].to_numpy() == 1))
+        _refuse_first(scores, [(same, "is of another class")])
     elif "label" in patients:
         same = patients["label"].to_numpy() == scores["label"].to_numpy()
         _refuse_first(scores, [(same, "has another label")])

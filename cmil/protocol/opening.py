@@ -21,7 +21,12 @@ from cmil.protocol.lock import Lock, verify_lock
 from cmil.protocol.log import LOG, Entry, append_entry, read_log, refuse_shortened
 from cmil.protocol.own_opening import patients_of_centres
 from cmil.study import predict_scores, refuse_unfit_outcomes, relate_to_survival
-from cmil.task_validation import TaskValidation, validate_task
+from cmil.task_validation import (
+    TaskValidation,
+    refuse_label_questions,
+    validate_task,
+    without_outcome,
+)
 from cmil.validation_results import ValidationResults
 from cmil.validation_stage import refuse_unfit_questions, validate_scores
 from cohorts.errors import DataError, FileFormatError
@@ -97,6 +102,8 @@ def validate_external(
     refuse_unfit_outcomes(study)
     if study.is_binary:
         refuse_unfit_questions(study, set(study.manifest.patients.index))
+    else:
+        refuse_label_questions(study)
     if predictions:
         failed: Sequence[str] = ()
         _refuse_unfit_bags(lock, study)
@@ -105,6 +112,8 @@ def validate_external(
     scores = fit_scores(lock, study)
     if study.is_binary:
         refuse_unfit_questions(study, set(scores["patient_id"]))
+    else:
+        without_outcome(study, scores)
     if lock.cutpoint:
         write_lock(out / "survival" / "cutpoint.json", _cutpoint(lock.cutpoint, scores))
     # Nothing is refused from here on: what fails now was opened, and goes on when run again.
@@ -253,6 +262,7 @@ def _write_opening(
     entry: Entry,
     performance: pd.DataFrame,
 ) -> None:
+    unknown = [] if study.is_binary else without_outcome(study, scores)
     unscored = set(study.manifest.patients.index) - set(scores["patient_id"])
     noted = performance[performance["note"].fillna("") != ""]
     notes = {str(c): "; ".join(of["note"].unique()) for c, of in noted.groupby("cohort")}
@@ -270,6 +280,7 @@ def _write_opening(
             "scores": entry.scores,
             "predictions": str(study.predictions.resolve()),
             "without_score": sorted(map(str, unscored)),
+            "without_outcome": sorted(unknown),
             "not_estimable": notes,
         },
     )

@@ -16,7 +16,7 @@ from cmil.validation.discrimination import FEW, FEWEST, too_few
 from cohorts.errors import DataError
 
 _PAIRED = "DeLong, paired"
-_SWAPPED = "MOVER of both AUCs; ranks swapped between the two"
+_SWAPPED = "MOVER of both AUCs; ranks swapped, beside equal ratings labels permuted"
 _AUC_COLUMNS = (
     *("reader", "model", "reader_value", "difference", "ci_low", "ci_high", "p"),
     *("method", "note"),
@@ -132,7 +132,8 @@ def _aucs(patients: pd.DataFrame, readings: Readings, seed: np.random.SeedSequen
         rows.append([name, ours.value, theirs.value, *limits, method, ""])
     if len(readings.readers) > 1:
         all_of = model_against_readers(scores, readings.values, labels)
-        limits = [all_of.difference, all_of.ci_low, all_of.ci_high, all_of.p]
+        # Of two readers Student's t has a degree of freedom; no AUCs differ by more than 1.
+        limits = [all_of.difference, max(all_of.ci_low, -1), min(all_of.ci_high, 1), all_of.p]
         means = [all_of.model, all_of.readers_mean]
         doubt = f"{fewest} patients of a label, fewer than {FEW}: interval may be too short"
         note = doubt if fewest < FEW else ""

@@ -31,6 +31,7 @@ WORTH_PROCESSES_S = 2.0
 # Of a slow core of today.
 _STEP_S = 2e-3
 _OPERATIONS_A_S = 1e10
+_SLOWER = ("trans_mil", "codebook")
 
 FitEngine = Callable[[Sequence[Fit], PatientBags, Path, OnFitEpoch], None]
 """Carries fits out; none of them changes a fit's result. `run_fits` is the one of this machine."""
@@ -70,7 +71,8 @@ def run_fits(fits: Sequence[Fit], bags: PatientBags, aside: Path, on_epoch: OnFi
 def seconds_expected(fits: Sequence[Fit], bags: PatientBags) -> float:
     """Guess how long fits take one after another on a processor: steps, and products of matrices.
 
-    Guessed by the layers of gated attention. No result depends on it.
+    By the layers of gated attention; TransMIL and a codebook take some three times as long.
+    Patients held out are scored once, with all their instances. No result depends on it.
     """
     seconds = 0.0
     for fit in fits:
@@ -79,7 +81,9 @@ def seconds_expected(fits: Sequence[Fit], bags: PatientBags) -> float:
         widths = [bags.dimension, *asked.layers, asked.hidden]
         weights = sum(a * b for a, b in pairwise(widths)) + 2 * asked.hidden * asked.attention_width
         steps = math.ceil(len(fit.patients) / asked.bags_per_step)
-        seconds += asked.epochs * (steps * _STEP_S + 6 * rows * weights / _OPERATIONS_A_S)
+        scored = sum(len(bags.bags[p]) for p in fit.held_out)
+        product = 2 * weights * (3 if asked.aggregator in _SLOWER else 1) / _OPERATIONS_A_S
+        seconds += asked.epochs * (steps * _STEP_S + 3 * rows * product) + scored * product
     return seconds
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from cmil.validation.calibration_measures import observed_over_expected
 from cmil.validation.decisions import Proportion, wilson
-from cmil.validation.discrimination import FEWEST, too_few
+from cmil.validation.discrimination import FEWEST
 from cmil.validation.estimate import Estimate, not_estimable
 from cmil.validation.performance import cohort_auc, cohorts_of
 from cohorts.strata import ALL_CLASSES
@@ -78,7 +79,9 @@ def balanced_accuracy(sensitivities: Sequence[Proportion]) -> Estimate:
 
     The interval puts their Wilson intervals together: from the mean to its lower limit it is the
     root of the summed squares of theirs, each over the number of classes (MOVER for a linear
-    function of proportions, Zou, Huang & Zhang 2009, Comput Stat Data Anal 53:1080, eq. 2).
+    function of proportions, Zou, Huang & Zhang 2009, Comput Stat Data Anal 53:1080, eq. 2). Where
+    all sensitivities are near 1 it holds 87 to 93% only, as Wilson's limits end at 1. With fewer
+    than 5 patients of a class nothing is estimated.
 
     Parameters
     ----------
@@ -86,8 +89,10 @@ def balanced_accuracy(sensitivities: Sequence[Proportion]) -> Estimate:
         Of each class, as `wilson` gives them.
     """
     method = "MOVER of Wilson intervals"
-    if any(of.n == 0 for of in sensitivities):
-        return not_estimable(method, "a class without a patient: not estimable")
+    fewest = min(of.n for of in sensitivities)
+    if fewest < FEWEST:
+        note = f"{fewest} patients of a class, fewer than {FEWEST}: not estimable"
+        return not_estimable(method, note)
     value, low, high = (
         np.array([getattr(of, name) for of in sensitivities])
         for name in ("value", "ci_low", "ci_high")
@@ -130,7 +135,7 @@ def _of_class(
     ranked = patients[["patient_id", "centre"]].assign(
         score=patients[f"rank_{name}"], label=truth.astype(int)
     )
-    yield {"measure": "auc", **vars(cohort_auc(ranked, seed))}
+    yield {"measure": "auc", **vars(_of_class_words(cohort_auc(ranked, seed), truth))}
     found = {
         "sensitivity": _sensitivity(patients, number),
         "specificity": wilson(int((~called & ~truth).sum()), int((~truth).sum())),
@@ -141,15 +146,23 @@ def _of_class(
     yield {"measure": "o_e", **vars(_observed_over_expected(patients[f"score_{name}"], truth))}
 
 
+def _of_class_words(found: Estimate, truth: "pd.Series[bool]") -> Estimate:
+    """Say of a class, not of a label, how few patients it has, or how few have another."""
+    fewest = int(min(truth.sum(), (~truth).sum()))
+    if fewest >= FEWEST:
+        return found
+    of = "of the class" if truth.sum() <= (~truth).sum() else "of other classes"
+    return replace(found, note=f"{fewest} patients {of}, fewer than {FEWEST}: not estimable")
+
+
 def _sensitivity(patients: pd.DataFrame, number: int) -> Proportion:
     said = patients.loc[patients["label"] == number, "said"]
     return wilson(int((said == number).sum()), len(said))
 
 
 def _observed_over_expected(scores: ArrayLike, truth: "pd.Series[bool]") -> Estimate:
-    fewest = int(min(truth.sum(), (~truth).sum()))
-    if fewest < FEWEST:
-        return not_estimable("", too_few(fewest))
+    if min(truth.sum(), (~truth).sum()) < FEWEST:
+        return _of_class_words(not_estimable("", ""), truth)
     return observed_over_expected(scores, truth.astype(int))
 
 

@@ -1,7 +1,8 @@
 """How a frozen risk of an endpoint does, cohort by cohort: its order, level and error."""
 
 import math
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ COLUMNS = (
     *("value", "ci_low", "ci_high", "method", "note"),
 )
 _OF_CALIBRATION = {"slope": "calibration_slope", "O:E": "o_e", "ICI": "ici"}
+MEASURES = ("concordance", "auc", *_OF_CALIBRATION.values(), "brier", "ipa")
+_OF_THE_WHOLE_TIME = ("concordance", "calibration_slope")
 
 
 def endpoint_performance(
@@ -39,12 +42,12 @@ def endpoint_performance(
     Returns
     -------
     DataFrame
-        One row a cohort and measure: `cohort, measure, horizon, patients, events` (with the
-        event), `value, ci_low, ci_high, method, note`. `concordance` (Harrell's C, over the whole
-        time); by the horizon `auc` (`survival.dynamic_auc`), `calibration_slope`, `o_e` and `ici`
+        One row a cohort and measure: `cohort, measure, horizon, patients, events`, `value,
+        ci_low, ci_high, method, note`. Over the whole time `concordance` (Harrell's C) and
+        `calibration_slope`; by the horizon `auc` (`survival.dynamic_auc`), `o_e` and `ici`
         (`survival.survival_calibration`), `brier` and `ipa`, its gain over Kaplan-Meier
-        (`survival.brier_score`). With fewer than 5 events nothing is estimated; with fewer than 10
-        the note says that intervals are too short.
+        (`survival.brier_score`). `events` are those within that time: with fewer than 5 nothing is
+        estimated; with fewer than 10 the note says that intervals are too short.
 
     Raises
     ------
@@ -53,44 +56,57 @@ def endpoint_performance(
     """
     rows: list[dict[str, object]] = []
     for cohort, patients in cohorts_of(scores):
-        events = int((patients["event"] == 1).sum())
-        shared = {
-            "cohort": cohort,
-            "horizon": horizon,
-            "patients": len(patients),
-            "events": events,
-        }
-        ordered = patients.sort_values("patient_id")  # one seed gives one table
-        for measure, found in _measured(ordered, horizon, seed, events):
-            rows.append({**shared, "measure": measure, **vars(found)})
+        seen = patients["event"] == 1
+        whole, by_then = int(seen.sum()), int((seen & (patients["time"] <= horizon)).sum())
+        found = _measured(patients.sort_values("patient_id"), horizon, seed)
+        for measure in MEASURES:
+            events = whole if measure in _OF_THE_WHOLE_TIME else by_then
+            estimate = found[measure] if events >= FEWEST else not_estimable("", _few(events))
+            shared = {"cohort": cohort, "measure": measure, "horizon": horizon}
+            counts = {"patients": len(patients), "events": events}
+            rows.append({**shared, **counts, **vars(_with_doubt(estimate, events))})
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def _measured(
-    patients: pd.DataFrame, horizon: float, seed: np.random.SeedSequence, events: int
-) -> Iterator[tuple[str, Estimate]]:
-    names = ("concordance", "auc", *_OF_CALIBRATION.values(), "brier", "ipa")
-    if events < FEWEST:
-        nothing = not_estimable("", f"{events} events, fewer than {FEWEST}: not estimable")
-        yield from ((name, nothing) for name in names)
-        return
-    doubt = f"{events} events, fewer than {FEW}: intervals are too short" if events < FEW else ""
+    patients: pd.DataFrame, horizon: float, seed: np.random.SeedSequence
+) -> dict[str, Estimate]:
+    """Give every measure, however few the events; the patients in an order of their own."""
     time, event, score = (patients[name].to_numpy(float) for name in ("time", "event", "score"))
-    of_order = concordance(patients["risk"], time, event)
-    limits = of_order.ci_low, of_order.ci_high
-    yield "concordance", Estimate(of_order.value, *limits, "infinitesimal jackknife", doubt)
+    order = concordance(patients["risk"], time, event)
+    limits = order.ci_low, order.ci_high
+    found = {"concordance": Estimate(order.value, *limits, "infinitesimal jackknife, logit scale")}
     by_then = dynamic_auc(patients["risk"], time, event, [horizon])
     row = by_then.table.to_dict("records")[0]
-    yield "auc", _estimate(row, "auc", "", by_then.method, row["note"] or doubt)
+    found["auc"] = _estimate(row, "auc", "", by_then.method, row["note"])
     calibrated = survival_calibration(score, time, event, horizon, np.random.default_rng(seed))
     lines = calibrated.measures.to_dict("index")
     for name, ours in _OF_CALIBRATION.items():
         line = lines[name]
-        yield ours, _estimate(line, "value", "", line["method"], calibrated.note or doubt)
+        # The note is of the curve; of the others it is one only where they have no value.
+        of_it = name == "ICI" or math.isnan(line["value"])
+        note = calibrated.note if of_it else ""
+        found[ours] = _estimate(line, "value", "", line["method"], note)
     error = brier_score(1 - score[:, None], time, event, [horizon], np.random.default_rng(seed))
     row = error.table.to_dict("records")[0]
     for name in ("brier", "ipa"):
-        yield name, _estimate(row, name, f"{name}_", error.method, row["note"] or doubt)
+        found[name] = _estimate(row, name, f"{name}_", error.method, row["note"])
+    return found
+
+
+def _few(events: int) -> str:
+    return f"{events} events, fewer than {FEWEST}: not estimable"
+
+
+def _with_doubt(found: Estimate, events: int) -> Estimate:
+    """Say what makes an interval too short: few events, or nobody out of order."""
+    doubts = [found.note]
+    if not math.isnan(found.value):
+        if events < FEW:
+            doubts.append(f"{events} events, fewer than {FEW}: intervals are too short")
+        if found.ci_low == found.ci_high:
+            doubts.append("no spread: interval without width")
+    return replace(found, note="; ".join(doubt for doubt in doubts if doubt))
 
 
 def _estimate(

@@ -28,12 +28,12 @@ from cmil.study_settings import StudySettings
 from cmil.task_validation import validate_task
 from cmil.validation.discrimination import auc_delong
 from cohorts.errors import DataError, SettingsError, StudyError
-from cohorts.files import digest_of_file
+from cohorts.files import digest_of_file, read_json
 from cohorts.manifest import Cohort
 from cohorts.strata import DEVELOPMENT
 from survival import freeze_cutpoint
 
-KINDS = ("none", "few", "many")
+KINDS = ("0", "1", "2")  # stages: text that looks like numbers
 ENDPOINT = {"time": "months", "event": "status"}
 COX = {"task": "survival", "endpoint": "relapse", "horizon": 12.0}
 ASKED: dict[str, dict[str, Any]] = {
@@ -70,7 +70,7 @@ def drawn(
     rng = np.random.default_rng(0)
     patients = toy_patients(30, 16)
     many = patients["label"].to_numpy()
-    patients["kind"] = np.where(many, "many", np.where(np.arange(46) % 4, "few", "none"))
+    patients["kind"] = np.where(many, "2", np.where(np.arange(46) % 4, "1", "0"))
     patients["months"] = np.ceil(rng.exponential(np.where(many, 6, 40)) + 1)
     patients["status"] = (rng.random(46) < 0.8).astype(int)
     patients["age"] = rng.normal(40, 9, 46).round()
@@ -117,7 +117,7 @@ def test_value_is_what_the_model_was_judged_by(compared: Study) -> None:
         assert ours["value"] == pytest.approx(reached.auc)
         assert limits == pytest.approx((reached.auc_ci_low, reached.auc_ci_high))
         return
-    told = pd.read_csv(compared.predictions)
+    told = read_predictions(compared.predictions)
     told = told[told["split"] == "development"]
     scores = facts.calibration.undone(told[[f"score_{name}" for name in KINDS]])
     areas = [auc_delong(scores[:, k], told["class"] == name) for k, name in enumerate(KINDS)]
@@ -242,18 +242,40 @@ def test_an_outside_cohort_is_opened_under_the_lock(locked: Study, tmp_path: Pat
     here = together.performance[together.performance["cohort"] == "Bern"].reset_index(drop=True)
     pd.testing.assert_frame_equal(opened.results.performance, here)
     log = read_log(locked.model / LOG, opened.entry.lock)
-    assert sorted(entry.action for entry in log) == ["study", "validate"]
+    assert {"study", "validate"} == {entry.action for entry in log}
     told = read_predictions(there / "predictions.csv")
     changes = [("score", told["score"] * 0.9, "calibration does not give")]
     if locked.settings.cohort.classes:
-        changes.append(("predicted_class", "few", "calibration does not give"))
-        changes.append(("score_few", 0.9, "calibration does not give"))
-        changes.append(("class", "few", "is of another class"))
+        changes.append(("predicted_class", "1", "calibration does not give"))
+        changes.append(("predicted_class", "3", "calibration does not give"))
+        changes.append(("score_1", "x", "calibration does not give"))
+        changes.append(("score_1", 0.9, "calibration does not give"))
+        changes.append(("class", "1", "is of another class"))
     for column, value, says in changes:
         path = tmp_path / "changed.csv"
         told.assign(**{column: value}).to_csv(path, index=False)
         with pytest.raises(DataError, match=says):
             validate_external(locked.model, manifest, tmp_path / "no", predictions=path)
+
+
+def test_scores_made_elsewhere_are_evaluated_without_bags(locked: Study, tmp_path: Path) -> None:
+    manifest, there = at_bern(locked, tmp_path, lambda table: table), tmp_path / "there"
+    opened = validate_external(locked.model, manifest, there, bags=locked.bags)
+    predictions, alone = there / "predictions.csv", tmp_path / "alone"
+    again = validate_external(locked.model, manifest, alone, predictions=predictions)
+    pd.testing.assert_frame_equal(again.results.performance, opened.results.performance)
+    record = read_json(alone / "validation" / "opening.json")
+    assert record["without_outcome"] == (["P45"] if locked.settings.cohort.endpoints else [])
+    entries = len((locked.model / LOG).read_text().splitlines())
+    with pytest.raises(SettingsError, match="ratings of readers is for a binary label"):
+        validate_external(
+            locked.model, manifest, tmp_path / "no", predictions=predictions, ratings=manifest
+        )
+    if locked.settings.cohort.endpoints:
+        nobody = at_bern(locked, tmp_path, lambda table: table.assign(months=np.nan))
+        with pytest.raises(DataError, match="no patient has both time and event"):
+            validate_external(locked.model, nobody, tmp_path / "no", predictions=predictions)
+    assert len((locked.model / LOG).read_text().splitlines()) == entries
 
 
 def test_an_outside_cohort_without_what_was_learnt_is_refused(

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from lifelines.datasets import load_lung
 from lifelines.utils import concordance_index
+from scipy.special import logit
 
 from cmil.concordance import concordance
+from survival import harrell_c
 
 
 def test_counts_of_r_in_lung() -> None:
@@ -27,7 +29,12 @@ def test_interval_is_that_of_leaving_patients_out() -> None:
         for i in range(150)
     ]
     error = np.sqrt(149 / 150 * np.sum((np.array(without) - np.mean(without)) ** 2))
-    assert whole.ci_high - whole.value == pytest.approx(1.96 * error, rel=0.05)
+    on_logit = logit(whole.ci_high) - logit(whole.value)
+    assert on_logit * whole.value * (1 - whole.value) == pytest.approx(1.96 * error, rel=0.05)
+    other = harrell_c(risk, time, event)
+    assert (whole.ci_low, whole.ci_high) == pytest.approx((other.ci_low, other.ci_high))
+    perfect = concordance([3, 2, 1], [1, 2, 3], [1, 1, 1])
+    assert (perfect.value, perfect.ci_low, perfect.ci_high) == (1, 1, 1)
 
 
 def test_no_comparable_pair_is_not_a_number() -> None:

@@ -46,7 +46,7 @@ def of(table: pd.DataFrame, cohort: str, measure: str) -> pd.Series:
     return rows.set_index("class")["value"]
 
 
-patients = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=4, max_size=40)
+patients = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=4, max_size=60)
 
 
 @given(patients)
@@ -64,7 +64,7 @@ def test_counts_are_those_of_scikit_learn(pairs: list[tuple[int, int]]) -> None:
     accuracy = of(table, POOLED, "accuracy")[ALL_CLASSES]
     assert accuracy == pytest.approx(np.mean(np.array(labels) == said))
     balanced = of(table, POOLED, "balanced_accuracy")[ALL_CLASSES]
-    if len(set(labels)) == len(CLASSES):
+    if min(labels.count(number) for number in range(3)) >= 5:
         assert balanced == pytest.approx(balanced_accuracy_score(labels, said))
     else:
         assert np.isnan(balanced)

@@ -78,7 +78,27 @@ def test_few_events_are_said_and_fewer_give_no_number() -> None:
     fewer = scores.assign(event=scores["event"].where(scores.index <= events[3], 0))
     nothing = measured(fewer)
     assert nothing["value"].isna().all()
-    assert set(nothing["note"]) == {"4 events, fewer than 5: not estimable"}
+    assert nothing.loc["concordance", "note"] == "4 events, fewer than 5: not estimable"
+
+
+def test_what_is_by_the_horizon_takes_events_by_then() -> None:
+    """Thirty events of which one is early say nothing of the risk by then."""
+    scores = drawn(80).assign(event=1)
+    late = scores.assign(time=np.linspace(HORIZON + 1, 60, 80))
+    late.loc[0, "time"] = 3.0
+    found = measured(late)
+    assert found.loc["concordance", "events"] == 80 and found.loc["concordance", "note"] == ""
+    for measure in ("auc", "o_e", "ici", "brier", "ipa"):
+        assert math.isnan(found.loc[measure, "value"])
+        assert found.loc[measure, "note"] == "1 events, fewer than 5: not estimable"
+
+
+def test_risks_that_order_everybody_have_an_interval_without_width_and_say_so() -> None:
+    scores = drawn(60)
+    perfect = measured(scores.assign(event=1, risk=-scores["time"], score=0.5))
+    assert (perfect.loc["concordance", ["value", "ci_low", "ci_high"]] == 1).all()
+    assert "no spread" in perfect.loc["concordance", "note"]
+    assert "curve" not in perfect.loc["o_e", "note"]
 
 
 def test_a_horizon_beyond_what_was_followed_is_said_and_order_is_still_told() -> None:
