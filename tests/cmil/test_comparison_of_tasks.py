@@ -20,7 +20,7 @@ from cmil.kit.build import build_kit
 from cmil.prediction import read_predictions
 from cmil.protocol.freeze import lock_study
 from cmil.protocol.log import LOG, read_log
-from cmil.protocol.opening import validate_external
+from cmil.protocol.opening import Validation, validate_external
 from cmil.report_stage import report_study
 from cmil.settings import MilSettings
 from cmil.study import Study, predict_scores, train_model
@@ -227,6 +227,16 @@ def locked(compared: Study, tmp_path_factory: pytest.TempPathFactory) -> Study:
     return study
 
 
+@pytest.fixture(scope="module")
+def opened(
+    locked: Study, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Path, Validation]:
+    """The manifest of Bern, where it was opened under the lock, and what became of it."""
+    folder = tmp_path_factory.mktemp("bern")
+    manifest, there = at_bern(locked, folder, lambda table: table), folder / "there"
+    return manifest, there, validate_external(locked.model, manifest, there, bags=locked.bags)
+
+
 def at_bern(study: Study, folder: Path, changed: Callable[[pd.DataFrame], pd.DataFrame]) -> Path:
     table = pd.read_csv(study.settings.cohort.manifest)
     table = changed(table[table["centre"] == "Bern"].drop(columns="split"))
@@ -235,13 +245,14 @@ def at_bern(study: Study, folder: Path, changed: Callable[[pd.DataFrame], pd.Dat
     return folder / "bern.csv"
 
 
-def test_an_outside_cohort_is_opened_under_the_lock(locked: Study, tmp_path: Path) -> None:
-    manifest, there = at_bern(locked, tmp_path, lambda table: table), tmp_path / "there"
-    opened = validate_external(locked.model, manifest, there, bags=locked.bags)
+def test_an_outside_cohort_is_opened_under_the_lock(
+    locked: Study, opened: tuple[Path, Path, Validation], tmp_path: Path
+) -> None:
+    manifest, there, done = opened
     together = validate_task(locked)
     here = together.performance[together.performance["cohort"] == "Bern"].reset_index(drop=True)
-    pd.testing.assert_frame_equal(opened.results.performance, here)
-    log = read_log(locked.model / LOG, opened.entry.lock)
+    pd.testing.assert_frame_equal(done.results.performance, here)
+    log = read_log(locked.model / LOG, done.entry.lock)
     assert {"study", "validate"} == {entry.action for entry in log}
     told = read_predictions(there / "predictions.csv")
     changes = [("score", told["score"] * 0.9, "calibration does not give")]
@@ -258,12 +269,13 @@ def test_an_outside_cohort_is_opened_under_the_lock(locked: Study, tmp_path: Pat
             validate_external(locked.model, manifest, tmp_path / "no", predictions=path)
 
 
-def test_scores_made_elsewhere_are_evaluated_without_bags(locked: Study, tmp_path: Path) -> None:
-    manifest, there = at_bern(locked, tmp_path, lambda table: table), tmp_path / "there"
-    opened = validate_external(locked.model, manifest, there, bags=locked.bags)
+def test_scores_made_elsewhere_are_evaluated_without_bags(
+    locked: Study, opened: tuple[Path, Path, Validation], tmp_path: Path
+) -> None:
+    manifest, there, done = opened
     predictions, alone = there / "predictions.csv", tmp_path / "alone"
     again = validate_external(locked.model, manifest, alone, predictions=predictions)
-    pd.testing.assert_frame_equal(again.results.performance, opened.results.performance)
+    pd.testing.assert_frame_equal(again.results.performance, done.results.performance)
     record = read_json(alone / "validation" / "opening.json")
     assert record["without_outcome"] == (["P45"] if locked.settings.cohort.endpoints else [])
     entries = len((locked.model / LOG).read_text().splitlines())
