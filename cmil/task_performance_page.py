@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from cmil.task_results_table import measured_text
+from cmil.task_results_table import measured_text, with_measures
 from cmil.task_validation import read_task_validation
 from cohorts.strata import ALL_CLASSES
 
@@ -109,8 +109,5 @@ def _endpoint_line(cohort: str, rows: pd.DataFrame) -> EndpointLine:
 
 def _notes(rows: pd.DataFrame) -> Sequence[str]:
     noted = rows[rows["note"] != ""].to_dict("records")
-    said: dict[str, list[str]] = {}
-    for row in noted:
-        whose = f'class "{row["class"]}": ' if "class" in row else ""
-        said.setdefault(f"{whose}{row['note']}", []).append(row["measure"].replace("_", " "))
-    return [f"{note} ({', '.join(measures)})" for note, measures in said.items()]
+    notes = [f'class "{r["class"]}": {r["note"]}' if "class" in r else r["note"] for r in noted]
+    return with_measures(notes, [row["measure"].replace("_", " ") for row in noted])

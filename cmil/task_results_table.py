@@ -44,11 +44,17 @@ def task_performance_table(performance: pd.DataFrame) -> str:
         parts = [_measured(performance, ["cohort"], "events", _OF_ENDPOINT)]  # of the whole time
     noted = performance[performance["note"] != ""].to_dict("records")
     whose = [", ".join(row[name] for name in ("cohort", "class") if name in row) for row in noted]
+    notes = [f"{who}: {row['note']}" for who, row in zip(whose, noted, strict=True)]
+    told = with_measures(notes, [row["measure"] for row in noted])
+    return "\n".join(["\n\n".join(parts), *told])
+
+
+def with_measures(notes: Sequence[str], measures: Sequence[str]) -> list[str]:
+    """Give each different note once, and behind it the measures that it is of."""
     said: dict[str, list[str]] = {}
-    for who, row in zip(whose, noted, strict=True):
-        said.setdefault(f"{who}: {row['note']}", []).append(row["measure"])
-    notes = [f"{note} ({', '.join(measures)})" for note, measures in said.items()]
-    return "\n".join(["\n\n".join(parts), *notes])
+    for note, measure in zip(notes, measures, strict=True):
+        said.setdefault(note, []).append(measure)
+    return [f"{note} ({', '.join(of)})" for note, of in said.items()]
 
 
 def task_validation_text(results: "TaskValidation") -> str:
